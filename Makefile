@@ -1,0 +1,88 @@
+# weft: make help lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := weft
+
+GO      ?= go
+ARCHES  := amd64 arm64
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# The programs of a node are compiled so that the same source gives the same
+# bytes wherever the tree lies.
+NODE_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w -buildid="
+GO_SOURCES := $(shell find . -name '*.go' -not -path './out/*' -o -name '*.yaml' -not -path './out/*' -o -name '*.bin' -not -path './out/*')
+
+# Debian packages: what running an image takes, and what proving one takes.
+DEMO_PACKAGES := qemu-system-x86 ovmf
+TEST_PACKAGES := $(DEMO_PACKAGES) qemu-utils dosfstools mtools e2fsprogs gdisk fdisk \
+	erofs-utils nftables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev
+
+.PHONY: help weft demo test bench lint image fuzz deps deps-demo clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+weft: bin/weft ## build bin/weft, with init and netd for amd64 and arm64 inside
+
+bin/weft: $(foreach a,$(ARCHES),builder/node/bin/$(a)/init builder/node/bin/$(a)/netd) $(GO_SOURCES) go.mod go.sum
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./builder/cmd/weft
+
+builder/node/bin/%/init: $(GO_SOURCES) go.mod go.sum
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build $(NODE_FLAGS) -o $@ ./init
+
+builder/node/bin/%/netd: $(GO_SOURCES) go.mod go.sum
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build $(NODE_FLAGS) -o $@ ./netd
+
+image: bin/weft ## build the default image into out/
+	bin/weft build --out out
+
+demo: deps-demo bin/weft ## build a two-node cluster, boot it, show pods pinging each other
+	bin/weft build --profile dual-stack --out out/demo
+	bin/weft run out/demo/x86-64-cloud-dual-stack.img --nodes 2 --until pods
+
+test: deps bin/weft ## everything: lint, units, namespaces, boots
+	$(MAKE) lint
+	$(GO) test -timeout 40m ./...
+
+bench: deps bin/weft ## print every figure as: name value unit
+	@$(GO) run ./qemu-tests/bench
+
+lint: ## gofmt, vet, staticcheck, tidy
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt -w the files above" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+
+FUZZTIME ?= 60s
+fuzz: ## run every fuzz target for FUZZTIME (default 60s)
+	@$(GO) list ./... | while read -r pkg; do \
+		dir=$$($(GO) list -f '{{.Dir}}' "$$pkg"); \
+		{ grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null || true; } | sed 's/func //' | while read -r target; do \
+			echo "$$pkg $$target"; \
+			$(GO) test "$$pkg" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+		done; \
+	done
+
+deps: ## install the tools that tests need (Debian)
+	@$(call install,$(TEST_PACKAGES))
+
+deps-demo: ## install what running an image needs (Debian)
+	@$(call install,$(DEMO_PACKAGES))
+
+# install names what is missing and installs it, asking nothing; it is silent
+# and needs no privilege when nothing is missing.
+define install
+missing=; for p in $(1); do \
+	dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$p"; \
+done; \
+if [ -n "$$missing" ]; then \
+	command -v apt-get >/dev/null || { echo "install by hand:$$missing" >&2; exit 3; }; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	echo "installing$$missing"; \
+	$$sudo apt-get update -qq; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+fi
+endef
+
+clean: ## remove what make built
+	rm -rf bin out $(foreach a,$(ARCHES),builder/node/bin/$(a))
