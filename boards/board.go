@@ -1,0 +1,101 @@
+// Package boards says what weft's hardware targets are: it holds the type of
+// a board file, reads such files strictly, and carries the boards weft ships.
+//
+// It does not fetch, check or build anything; package builder/plan combines a
+// board with a profile, and builder/kmod checks the kernel it names.
+package boards
+
+// Version is what the weft key of every board file must say.
+const Version = "board/v1"
+
+// A Board is a hardware target: what a board file says.
+type Board struct {
+	// Weft names the kind and version of the file; always [Version].
+	Weft string `yaml:"weft"`
+	// Name is the board's name, the same as its file's without ".yaml".
+	Name string `yaml:"name"`
+	// Description says in one line which machines the board is.
+	Description string `yaml:"description"`
+	// Arch is the Debian architecture, amd64 or arm64.
+	Arch string `yaml:"arch"`
+	// Suite is the Debian suite that kernel, boot loader and firmware come
+	// from, for example trixie.
+	Suite string `yaml:"suite"`
+	// Components are the archive areas of Suite that are read; main when empty.
+	Components []string `yaml:"components,omitempty"`
+	// Kernel says where the kernel comes from.
+	Kernel Kernel `yaml:"kernel"`
+	// Boot is what the initramfs carries to find the root file system.
+	Boot Boot `yaml:"boot"`
+	// Drivers are the modules, by name, that the root carries and init loads
+	// when a device asks for one by its modalias. Names that a kernel does
+	// not have are build errors.
+	Drivers []string `yaml:"drivers,omitempty"`
+	// Firmware are the Debian packages searched for the firmware files that
+	// the carried drivers name in their .modinfo. Files no carried driver
+	// names are left out.
+	Firmware []string `yaml:"firmware,omitempty"`
+	// Consoles are the kernel's console= values in order; the last becomes
+	// /dev/console, all of them get init's log.
+	Consoles []string `yaml:"consoles"`
+	// CommandLine holds further kernel arguments.
+	CommandLine []string `yaml:"commandLine,omitempty"`
+	// Disk is the layout of the image.
+	Disk Disk `yaml:"disk"`
+	// QEMU is the virtual machine that stands in for the board.
+	QEMU QEMU `yaml:"qemu"`
+}
+
+// Kernel names one source of the kernel; exactly one field is set.
+type Kernel struct {
+	// Package is a Debian package of the board's suite, usually a meta
+	// package such as linux-image-cloud-amd64; its dependencies are followed
+	// to the one that holds the kernel.
+	Package string `yaml:"package,omitempty"`
+	// Deb is the path of a .deb file, relative to the board file.
+	Deb string `yaml:"deb,omitempty"`
+	// Dir is the path, relative to the board file, of a folder laid out like
+	// an unpacked kernel package: boot/vmlinuz-*, boot/config-*,
+	// usr/lib/modules/RELEASE.
+	Dir string `yaml:"dir,omitempty"`
+}
+
+// Boot is what the initramfs carries beside init.
+type Boot struct {
+	// Load are modules that init loads in every boot before it looks for the
+	// root file system.
+	Load []string `yaml:"load"`
+	// Drivers are modules that init loads when a device asks for one by its
+	// modalias: disks and the buses they sit on.
+	Drivers []string `yaml:"drivers,omitempty"`
+}
+
+// Disk is the layout of an image.
+type Disk struct {
+	// Table is the partition table; gpt is the only one so far.
+	Table string `yaml:"table"`
+	// Loaders are the firmware interfaces the disk boots from: uefi, bios.
+	Loaders []string `yaml:"loaders"`
+	// Boot is the size of the boot partition (FAT), in MiB.
+	Boot int `yaml:"boot"`
+	// Slot is the size of each of the two root partitions, in MiB. The build
+	// fails when the root does not fit.
+	Slot int `yaml:"slot"`
+	// Data is the size of the data partition in the image, in MiB, 32..128;
+	// init grows it to the end of the disk at first boot.
+	Data int `yaml:"data"`
+}
+
+// QEMU is the virtual machine that stands in for a board.
+type QEMU struct {
+	// Machine is the value of -machine, such as q35.
+	Machine string `yaml:"machine"`
+	// CPU is the value of -cpu under software emulation.
+	CPU string `yaml:"cpu"`
+	// Memory is the guest's memory in MiB.
+	Memory int `yaml:"memory"`
+	// CommandLine holds kernel arguments that only a virtual machine needs.
+	// They are part of the image, since the image does not know where it
+	// will run; keep them harmless on real hardware.
+	CommandLine []string `yaml:"commandLine,omitempty"`
+}
