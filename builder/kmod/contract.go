@@ -1,0 +1,184 @@
+package kmod
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"weft/profiles"
+)
+
+// State says how a kernel has what is needed.
+type State string
+
+// The states of a need.
+const (
+	Module  State = "module"  // a loadable module, with all it depends on
+	BuiltIn State = "builtin" // part of the kernel itself
+	Missing State = "missing" // not there, or not whole
+)
+
+// A Finding is what a kernel has to say about one need of a contract.
+type Finding struct {
+	// Need is what was asked.
+	Need profiles.ModuleNeed
+	// State is the answer.
+	State State
+	// Detail says where the module is, or in a sentence what is wrong.
+	Detail string
+	// Fix says what would bring a missing one; empty for the others.
+	Fix string
+}
+
+// OK says whether the need is met.
+func (f Finding) OK() bool { return f.State != Missing }
+
+// Check compares a kernel with a contract. It returns one finding for each
+// need, in the order of the contract. Dependencies are followed: a module
+// that lacks one counts as missing.
+func Check(k *Kernel, contract profiles.Contract) []Finding {
+	findings := make([]Finding, 0, len(contract.Modules))
+	for _, need := range contract.Modules {
+		findings = append(findings, k.check(need))
+	}
+	return findings
+}
+
+// Unmet returns those findings that are missing.
+func Unmet(findings []Finding) []Finding {
+	var unmet []Finding
+	for _, f := range findings {
+		if !f.OK() {
+			unmet = append(unmet, f)
+		}
+	}
+	return unmet
+}
+
+// check looks for one need.
+func (k *Kernel) check(need profiles.ModuleNeed) Finding {
+	name := normalise(need.Name)
+	switch {
+	case k.Builtin(name):
+		return Finding{Need: need, State: BuiltIn, Detail: "built in"}
+	case k.modules[name] == "" && need.Config != "" && k.Config.Value(need.Config) == "y":
+		// modules.builtin lists what could have been a module; parts that
+		// are always built in are known by their symbol alone.
+		return Finding{Need: need, State: BuiltIn, Detail: need.Config + "=y"}
+	}
+	if err := k.requirements(name); err != nil {
+		return k.unmet(need, err)
+	}
+	return Finding{Need: need, State: Module, Detail: k.modules[name]}
+}
+
+// unmet explains why a need is not met.
+func (k *Kernel) unmet(need profiles.ModuleNeed, err error) Finding {
+	f := Finding{Need: need, State: Missing}
+	because := fmt.Sprintf("; %s needs it: %s", need.Path, strings.TrimSuffix(need.Reason, "."))
+	missing := new(MissingError)
+	if !errors.As(err, &missing) {
+		f.Detail = err.Error() + because
+		f.Fix = "unpack the kernel package again, or take kernel and modules from one build"
+		return f
+	}
+	config := missing.Config
+	if len(missing.Chain) <= 1 && need.Config != "" {
+		config = k.Config.State(need.Config)
+	}
+	f.Detail = fmt.Sprintf("kernel %s has no module %s", k.Release, missing.Name)
+	if len(missing.Chain) > 1 {
+		f.Detail = fmt.Sprintf("kernel %s has module %s but not what it depends on: %s is missing (%s)",
+			k.Release, normalise(need.Name), missing.Name, strings.Join(missing.Chain, " -> "))
+	}
+	if config != "" {
+		f.Detail += fmt.Sprintf(": %s in %s", config, k.Release)
+	}
+	f.Detail += because
+	f.Fix = k.fix(need, missing, config)
+	return f
+}
+
+// fix says what would bring a missing module.
+func (k *Kernel) fix(need profiles.ModuleNeed, missing *MissingError, config string) string {
+	if missing.Near != "" && need.Config == "" {
+		return fmt.Sprintf("did you mean %s? Else %s", missing.Near, change(need))
+	}
+	if strings.HasSuffix(config, "=m") {
+		return fmt.Sprintf("the kernel was built with it, so its file is in a package that is not here: add that package (linux-modules-extra-%s, kernel-modules-extra or the like), or use a kernel that comes whole%s",
+			k.Release, k.others())
+	}
+	if len(missing.Chain) > 1 {
+		return fmt.Sprintf("add the package or folder that holds %s, or use a kernel that comes whole%s; or %s",
+			missing.Name, k.others(), change(need))
+	}
+	wanted := "with this module"
+	if need.Config != "" {
+		wanted = "with " + need.Config + "=m"
+	}
+	return fmt.Sprintf("use a kernel %s%s; or %s", wanted, k.others(), change(need))
+}
+
+// change says which line of the profile asks for a need.
+func change(need profiles.ModuleNeed) string {
+	switch {
+	case need.Path == "modules" || strings.HasPrefix(need.Path, "modules["):
+		return "take " + need.Name + " out of modules"
+	case need.Path == "network.backend.type":
+		return "choose another backend (network.backend.type)"
+	case need.Path == "":
+		return "use a profile without it"
+	default:
+		return "change " + need.Path
+	}
+}
+
+// others names kernels of Debian that have more than this one. Its general
+// kernel is its fullest, so for that there is none to name.
+func (k *Kernel) others() string {
+	switch {
+	case strings.HasSuffix(k.Release, "-cloud-"+k.Arch):
+		return fmt.Sprintf(", such as the package linux-image-%s", k.Arch)
+	case strings.Contains(k.Release, "+deb") && strings.HasSuffix(k.Release, "-"+k.Arch):
+		return ", such as a newer one from backports"
+	default:
+		return fmt.Sprintf(", such as the package linux-image-cloud-%s or linux-image-%s of trixie", k.Arch, k.Arch)
+	}
+}
+
+// WriteTable writes findings for people: a line for each, and below them what
+// is wrong with those that are missing and what would bring them.
+func WriteTable(w io.Writer, findings []Finding) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "MODULE\tHERE\tSYMBOL\tASKED BY\tWHY")
+	for _, f := range findings {
+		symbol := f.Need.Config
+		if symbol == "" {
+			symbol = "-"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", f.Need.Name, f.State.answer(), symbol, f.Need.Path, f.Need.Reason)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, f := range Unmet(findings) {
+		if _, err := fmt.Fprintf(w, "\n%s: %s\nfix: %s\n", f.Need.Name, f.Detail, f.Fix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer is a state as yes or no.
+func (s State) answer() string {
+	switch s {
+	case Module:
+		return "yes, module"
+	case BuiltIn:
+		return "yes, built in"
+	default:
+		return "no"
+	}
+}
