@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"weft/document"
+	"weft/netd/reconcile"
+	"weft/profiles"
+)
+
+// maxConfig limits the configuration: 5,000 peers take about 1 MB.
+const maxConfig = 16 << 20
+
+// configError is a configuration that is refused.
+type configError struct{ problems document.Problems }
+
+func (e configError) Error() string { return "configuration refused: " + e.problems.Error() }
+
+// readConfig reads and checks the configuration.
+func readConfig(file string) (profiles.Netd, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return profiles.Netd{}, fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	switch {
+	case err != nil:
+		return profiles.Netd{}, fmt.Errorf("configuration: %w", err)
+	case len(data) > maxConfig:
+		return profiles.Netd{}, fmt.Errorf("configuration %s is larger than %d MiB", file, maxConfig>>20)
+	}
+	config, _, problems := profiles.ReadNetd(file, data)
+	if problems.Errors() != nil {
+		return profiles.Netd{}, configError{problems}
+	}
+	return withDefaults(config), nil
+}
+
+// withDefaults fills in the paths that are left out.
+func withDefaults(c profiles.Netd) profiles.Netd {
+	for _, p := range []struct {
+		path     *string
+		fallback string
+	}{
+		{&c.Paths.Socket, profiles.DefaultNetdPaths.Socket},
+		{&c.Paths.SubnetEnv, profiles.DefaultNetdPaths.SubnetEnv},
+		{&c.Paths.CNI, profiles.DefaultNetdPaths.CNI},
+	} {
+		if *p.path == "" {
+			*p.path = p.fallback
+		}
+	}
+	return c
+}
+
+// loopConfig is the part of the configuration the reconciler works by; the
+// peers reach it through the store.
+func loopConfig(c profiles.Netd) reconcile.Config {
+	c.Network.Peers = nil
+	return reconcile.Config{Node: c.Node, Network: c.Network}
+}

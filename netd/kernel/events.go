@@ -1,0 +1,244 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weft/netd/diff"
+	"weft/netd/wanted"
+)
+
+// An Event is news from the kernel.
+type Event struct {
+	// Event is about an object of netd's; its Object is nil otherwise.
+	diff.Event
+	// Index is the device the news is about.
+	Index int
+	// Host says that an address or a default route changed that is not
+	// netd's, Device that a device did: the choice of the underlay may have
+	// to be made again.
+	Host, Device bool
+	// Route says that a route changed that is not netd's; it is Other unless
+	// it is gone.
+	Route bool
+	Other wanted.Route
+	// Down says that a device of netd's is down, which takes its routes and
+	// neighbours with it; the kernel does not tell of each.
+	Down bool
+	// Lost says that the kernel had more to tell than fitted into the buffer:
+	// everything has to be read again.
+	Lost bool
+}
+
+// eventBuffer is the size in bytes of what the kernel may keep for us to
+// hear: room for some ten thousand changes at once.
+const eventBuffer = 8 << 20
+
+// Events subscribes to what changes in devices, addresses, routes, neighbours
+// and FDB entries and delivers it in the order it happened, in the groups in
+// which it arrived. Routes and neighbours that this Conn changes itself are
+// not among it. The subscription has begun when Events returns; it ends with
+// ctx or with the loop. A group is valid until the next.
+func (c *Conn) Events(ctx context.Context) (iter.Seq2[[]Event, error], error) {
+	file, err := c.subscribe()
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to rtnetlink: %w", err)
+	}
+	return func(yield func([]Event, error) bool) {
+		defer file.Close()
+		stop := context.AfterFunc(ctx, func() { file.SetReadDeadline(time.Unix(1, 0)) })
+		defer stop()
+		raw, err := file.SyscallConn()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		buf := make([]byte, 64<<10)
+		var group []Event
+		for {
+			n, from, err := receiveFrom(raw, buf)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case errors.Is(err, unix.ENOBUFS):
+				if !yield([]Event{{Lost: true}}, nil) {
+					return
+				}
+				continue
+			case err != nil:
+				yield(nil, fmt.Errorf("rtnetlink events: %w", err))
+				return
+			case from != 0:
+				continue // not from the kernel
+			}
+			group = group[:0]
+			err = messages(buf[:n], func(h unix.NlMsghdr, data []byte) {
+				if e, ok := c.event(h.Type, data); ok {
+					group = append(group, e)
+				}
+			})
+			if err != nil {
+				group = append(group[:0], Event{Lost: true})
+			}
+			if len(group) > 0 && !yield(group, nil) {
+				return
+			}
+		}
+	}, nil
+}
+
+// subscribe opens a socket that hears of changes, in the namespace of the
+// request socket.
+func (c *Conn) subscribe() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	file := os.NewFile(uintptr(fd), "rtnetlink events")
+	// Beyond the limit of net.core.rmem_max only with CAP_NET_ADMIN in the
+	// initial user namespace; elsewhere what the limit allows must do.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, eventBuffer)
+	}
+	if err := ignoreOwn(fd, c.rt.port); err != nil {
+		file.Close()
+		return nil, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		file.Close()
+		return nil, os.NewSyscallError("bind", err)
+	}
+	for _, group := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR,
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
+			file.Close()
+			return nil, os.NewSyscallError("setsockopt NETLINK_ADD_MEMBERSHIP", err)
+		}
+	}
+	return file, nil
+}
+
+// receiveFrom waits for one datagram; from is 0 when the kernel sent it.
+func receiveFrom(raw interface {
+	Read(func(fd uintptr) bool) error
+}, buf []byte) (n int, from uint32, err error) {
+	wait := raw.Read(func(fd uintptr) bool {
+		var sender unix.Sockaddr
+		n, sender, err = unix.Recvfrom(int(fd), buf, 0)
+		if s, ok := sender.(*unix.SockaddrNetlink); ok {
+			from = s.Pid
+		}
+		return err != unix.EAGAIN && err != unix.EINTR
+	})
+	if wait != nil {
+		return 0, 0, wait
+	}
+	return n, from, err
+}
+
+// event turns a message into an event; not ok are those that matter to nobody.
+func (c *Conn) event(kind uint16, data []byte) (Event, bool) {
+	gone := slices.Contains([]uint16{unix.RTM_DELLINK, unix.RTM_DELADDR, unix.RTM_DELROUTE, unix.RTM_DELNEIGH}, kind)
+	switch kind {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		return c.linkEvent(gone, data)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		a, ok := decodeAddress(data)
+		if !ok {
+			return Event{}, false
+		}
+		name, own := c.owned(a.index)
+		if !own {
+			return Event{Index: a.index, Host: true}, true
+		}
+		e := Event{Index: a.index}
+		e.Gone, e.Object = gone, wanted.Address{Link: name, Prefix: a.prefix}
+		return e, !a.kernelMade()
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return c.routeEvent(gone, data)
+	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+		n, ok := decodeNeigh(data)
+		name, own := c.owned(n.index)
+		if !ok || !own {
+			return Event{}, false
+		}
+		e := Event{Index: n.index}
+		// An entry that is no longer permanent has lost what netd gave it.
+		e.Gone, e.Object = gone || !n.permanent, n.object(name)
+		return e, true
+	}
+	return Event{}, false
+}
+
+func (c *Conn) linkEvent(gone bool, data []byte) (Event, bool) {
+	l, ok := decodeLink(data)
+	if !ok {
+		return Event{}, false
+	}
+	e := Event{Index: l.Index}
+	if !c.hear(l, gone) {
+		e.Device = true
+		return e, true
+	}
+	if !gone {
+		// An error here means that the device is already gone again, of
+		// which the next message tells.
+		l.ChecksumOffload, _ = c.checksumOffload(l.Name)
+	}
+	e.Gone, e.Object, e.Down = gone, l, gone || !l.Up
+	return e, true
+}
+
+func (c *Conn) routeEvent(gone bool, data []byte) (Event, bool) {
+	r, ok := decodeRoute(data)
+	if !ok || r.route.Protocol == unix.RTPROT_KERNEL && !r.isDefault() {
+		return Event{Index: r.index, Route: true}, ok
+	}
+	name, own := c.owned(r.index)
+	if !own && wanted.Marked(r.route.Protocol) {
+		name, own = c.name(r.index), true
+	}
+	if !own {
+		e := Event{Index: r.index, Host: r.isDefault(), Route: true}
+		if !gone {
+			e.Other = r.route
+		}
+		return e, true
+	}
+	e := Event{Index: r.index}
+	r.route.Link = name
+	e.Gone, e.Object = gone, r.route
+	return e, true
+}
+
+// owned is the name of a device, and whether it is netd's.
+func (c *Conn) owned(index int) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.names[index], c.own[index]
+}
+
+// hear notes what a link event says of names and owners and reports whether
+// the device is netd's.
+func (c *Conn) hear(l wanted.Link, gone bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	own := c.own[l.Index] || c.scope[l.Name] || l.Alias == wanted.Mark
+	if gone {
+		delete(c.names, l.Index)
+		delete(c.own, l.Index)
+		return own
+	}
+	c.names[l.Index] = l.Name
+	if own {
+		c.own[l.Index] = true
+	}
+	return own
+}

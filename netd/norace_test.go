@@ -1,0 +1,6 @@
+//go:build !race
+
+package main
+
+// measured is false when the race detector makes figures meaningless.
+const measured = true

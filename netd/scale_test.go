@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weft/netd/nstest"
+	"weft/profiles"
+)
+
+// Budgets of a cluster of 5,000 leases, with room for a busy machine: the
+// figures printed are the measure, these only catch a change of order.
+const (
+	manyLeases     = 5000
+	wallBudget     = 600 * time.Millisecond
+	cpuBudget      = 300 * time.Millisecond
+	oneLeaseBudget = 2 * time.Millisecond
+	residentBudget = 30 << 20 // bytes, few leases; init has its part of it
+	slack          = 4
+)
+
+// manyPeers are n peers of a network 10.128.0.0/9 with subnets of /26.
+func manyPeers(n int) []profiles.Peer {
+	peers := make([]profiles.Peer, n)
+	for i := range peers {
+		subnet := uint32(10)<<24 | 128<<16 | uint32(i+1)<<6
+		address := uint32(10)<<24 | uint32(i+300)
+		peers[i] = profiles.Peer{
+			Name:      fmt.Sprintf("peer-%d", i),
+			Addresses: []netip.Addr{addr4(address)},
+			Subnets:   []netip.Prefix{netip.PrefixFrom(addr4(subnet), 26)},
+		}
+	}
+	return peers
+}
+
+func addr4(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+// big makes a node of a large network with peers.
+func big(peers []profiles.Peer) func(*profiles.Netd) {
+	return func(n *profiles.Netd) {
+		n.Network.Pods = []netip.Prefix{netip.MustParsePrefix("10.128.0.0/9")}
+		n.Node.Subnets = []netip.Prefix{netip.MustParsePrefix("10.255.0.0/26")}
+		n.Network.Peers = peers
+	}
+}
+
+// TestScale measures netd with many leases and prints "name value unit" lines.
+func TestScale(t *testing.T) {
+	c := newCluster(t, onlyIPv4, 1, big(manyPeers(manyLeases)))
+	x := c.nodes[0]
+	x.start(t)
+	x.waitReady(t)
+	first := x.timing(t)
+	figure(t, "netd_5000_leases_wall", first.wall, wallBudget)
+	figure(t, "netd_5000_leases_cpu", first.cpu, cpuBudget)
+	if got := strings.Count(x.Run(t, "ip", "route", "show", "dev", "flannel.1"), "onlink"); got != manyLeases {
+		t.Fatalf("%d routes, want %d", got, manyLeases)
+	}
+	fmt.Printf("netd_5000_leases_resident %.1f MB\n", float64(x.resident(t))/1e6)
+
+	// One more lease, five times: reading the whole configuration for it, as
+	// the static store must, leaves the garbage collector at work.
+	var one []time.Duration
+	for n := manyLeases + 1; n <= manyLeases+5; n++ {
+		x.config.Network.Peers = manyPeers(n)
+		x.reload(t)
+		nstest.Eventually(t, 10*time.Second, "one more lease", func() error {
+			if have := len(x.report(t).Peers); have != n {
+				return fmt.Errorf("%d peers", have)
+			}
+			return nil
+		})
+		one = append(one, x.timing(t).wall)
+	}
+	slices.Sort(one)
+	figure(t, "netd_1_lease_of_5000_wall", one[len(one)/2], oneLeaseBudget)
+
+	// Restart with everything present.
+	x.stop(t, unix.SIGKILL)
+	x.start(t)
+	x.waitReady(t)
+	again := x.timing(t)
+	fmt.Printf("netd_5000_leases_restart_wall %.1f ms\n", ms(again.wall))
+	fmt.Printf("netd_5000_leases_restart_cpu %.1f ms\n", ms(again.cpu))
+	if n := x.report(t).Counters.Changes; n != 0 {
+		t.Errorf("the restart made %d changes, want 0", n)
+	}
+}
+
+func TestSmallNodeStaysSmall(t *testing.T) {
+	c := newCluster(t, dual, 3, withProbe)
+	c.startAll(t)
+	x := c.nodes[0]
+	x.report(t) // the status server has worked, too
+	resident := x.resident(t)
+	fmt.Printf("netd_resident %.1f MB\n", float64(resident)/1e6)
+	if measured && resident > residentBudget {
+		t.Errorf("netd holds %d bytes, want at most %d", resident, residentBudget)
+	}
+}
+
+// figure prints a figure and fails the test when it is far over its budget.
+func figure(t *testing.T, name string, value, budget time.Duration) {
+	t.Helper()
+	fmt.Printf("%s %.2f ms\n", name, ms(value))
+	if measured && value > slack*budget {
+		t.Errorf("%s is %v, want at most %v (with a busy machine %d times that)", name, value, budget, slack)
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// timing is the last pass of the reconciler that changed something or was the
+// first.
+type timing struct{ wall, cpu time.Duration }
+
+func (x *node) timing(t testing.TB) timing {
+	t.Helper()
+	p := x.report(t).LastWork
+	return timing{wall: time.Duration(p.WallMillis * float64(time.Millisecond)),
+		cpu: time.Duration(p.CPUMillis * float64(time.Millisecond))}
+}
+
+// resident is the memory netd holds, in bytes (VmRSS of proc_pid_status(5)).
+func (x *node) resident(t testing.TB) int {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", x.netd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if value, found := strings.CutPrefix(line, "VmRSS:"); found {
+			kb, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kb << 10
+		}
+	}
+	t.Fatal("no VmRSS")
+	return 0
+}

@@ -1,0 +1,52 @@
+// Package store says where leases come from.
+//
+// A store delivers leases as they are written; it does not judge them (see
+// package wanted) and programs nothing (see package reconcile).
+package store
+
+import (
+	"context"
+	"iter"
+
+	"weft/netd/lease"
+)
+
+// An Update is one delivery of a store: the full set of leases, or a change
+// of the set delivered before.
+type Update struct {
+	// Full says that Set is the whole set and replaces what came before.
+	// Otherwise Set holds the leases that are new or changed.
+	Full bool
+	// Set are the leases by key. Keys are the store's own and mean nothing
+	// outside it.
+	Set map[string]lease.Lease
+	// Gone are the keys of leases that ended; empty in a full update.
+	Gone []string
+}
+
+// Apply brings leases up to date with u and returns them. leases may be nil.
+func (u Update) Apply(leases map[string]lease.Lease) map[string]lease.Lease {
+	if u.Full || leases == nil {
+		leases = make(map[string]lease.Lease, len(u.Set))
+	}
+	for key, l := range u.Set {
+		leases[key] = l
+	}
+	for _, key := range u.Gone {
+		delete(leases, key)
+	}
+	return leases
+}
+
+// A Store holds the leases of a cluster.
+//
+// Watch delivers the full set first and then every change; after any gap it
+// delivers a full set again, so a consumer never needs to ask what it missed.
+// An error delivered says what is wrong now and does not end the watch; the
+// watch ends with its context or when the consumer stops.
+//
+// Publish writes this node's own lease and keeps it alive until ctx ends.
+type Store interface {
+	Watch(ctx context.Context) iter.Seq2[Update, error]
+	Publish(ctx context.Context, own lease.Lease) error
+}

@@ -1,0 +1,270 @@
+// Package wanted computes the kernel state that leases ask of a node.
+//
+// It is plain functions over values: it touches no kernel and reads no clock,
+// and equal arguments give equal results in a stable order. Reading and
+// changing the kernel is the business of package kernel, comparing of package
+// diff.
+package wanted
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+)
+
+// Mark is the alias (ip link: "alias") of devices that netd made or took
+// over. A device that carries it and is not wanted is netd's to remove.
+const Mark = "weft netd"
+
+// Protocol and the ones after it, Protocols in all, are the routing protocol
+// numbers (rtm_protocol) that mark netd's routes. They are free in the
+// kernel's rtnetlink.h and iproute2's rt_protos.
+//
+// There are several because of a hash table: the kernel finds equal next hops
+// of IPv4 routes by protocol, device and metric, but not by gateway
+// (net/ipv4/fib_semantics.c, fib_info_hashfn), and so puts all routes of one
+// protocol through one device into one chain, which it walks for each route
+// that is added. With 32 numbers, programming 5,000 leases takes a quarter of
+// the CPU time.
+const (
+	Protocol  = 208
+	Protocols = 32
+)
+
+// ProtocolFor is the number for the route to dst: always the same for one,
+// and spread evenly over many.
+func ProtocolFor(dst netip.Prefix) uint8 {
+	const prime = 16777619 // of FNV-1a, 32 bits
+	sum := uint32(2166136261)
+	for _, b := range dst.Addr().As16() {
+		sum = (sum ^ uint32(b)) * prime
+	}
+	return Protocol + uint8((sum^sum>>16)%Protocols)
+}
+
+// Marked reports whether a routing protocol number is one of netd's.
+func Marked(protocol uint8) bool { return protocol >= Protocol && protocol < Protocol+Protocols }
+
+// Kind is a device's type, as the kernel names it (IFLA_INFO_KIND).
+type Kind string
+
+// KindVXLAN is the kind of VXLAN devices.
+const KindVXLAN Kind = "vxlan"
+
+// State is kernel state: what netd should hold for a node, or what it holds.
+// All slices are sorted.
+type State struct {
+	Links     []Link      `json:"links"`
+	Addresses []Address   `json:"addresses"`
+	Routes    []Route     `json:"routes"`
+	FDB       []FDBEntry  `json:"fdb"`
+	Neighs    []Neighbour `json:"neighbours"`
+}
+
+// Link is a network device.
+type Link struct {
+	// Name is the device's name and Kind its type.
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
+	// Index is the kernel's number for the device, in state that was read;
+	// 0 in wanted state, where it does not matter.
+	Index int `json:"index"`
+	// Alias is [Mark] on devices that are netd's.
+	Alias string `json:"alias"`
+	// MAC is the device's hardware address.
+	MAC MAC `json:"mac"`
+	// MTU is in bytes.
+	MTU int `json:"mtu"`
+	// Up is the administrative state (IFF_UP).
+	Up bool `json:"up"`
+	// AcceptRA is the device's accept_ra setting.
+	AcceptRA bool `json:"acceptRA"`
+	// ChecksumOffload is the device's tx-checksum-ip-generic feature.
+	ChecksumOffload bool `json:"checksumOffload"`
+	// VXLAN holds the parameters of a [KindVXLAN] device.
+	VXLAN VXLAN `json:"vxlan"`
+}
+
+// VXLAN holds the parameters of a VXLAN device.
+type VXLAN struct {
+	VNI  int `json:"vni"`
+	Port int `json:"port"`
+	// Local is the source address of the tunnel.
+	Local netip.Addr `json:"local"`
+	// Underlay is the index of the device that carries the tunnel.
+	Underlay int  `json:"underlay"`
+	Learning bool `json:"learning"`
+	GBP      bool `json:"gbp"`
+}
+
+// Address is an address of a device.
+type Address struct {
+	Link   string       `json:"link"`
+	Prefix netip.Prefix `json:"prefix"`
+}
+
+// Route is a route of the main table.
+type Route struct {
+	Dst netip.Prefix `json:"dst"`
+	Via netip.Addr   `json:"via"`
+	// Link is the name of the device the route leaves by.
+	Link string `json:"link"`
+	// OnLink says that Via is reachable although no address of Link says so.
+	OnLink bool `json:"onLink"`
+	// Metric is the route's priority: 0 for IPv4, 1024 for IPv6, the kernel's
+	// defaults.
+	Metric uint32 `json:"metric"`
+	// Protocol is who made the route.
+	Protocol uint8 `json:"protocol"`
+}
+
+// FDBEntry says behind which host a MAC address is.
+type FDBEntry struct {
+	Link string     `json:"link"`
+	MAC  MAC        `json:"mac"`
+	Dst  netip.Addr `json:"dst"`
+}
+
+// Neighbour is a permanent neighbour entry: which MAC address has an IP.
+type Neighbour struct {
+	Link string     `json:"link"`
+	IP   netip.Addr `json:"ip"`
+	MAC  MAC        `json:"mac"`
+}
+
+// MAC is an Ethernet address. Unlike [net.HardwareAddr] it can be compared.
+type MAC [6]byte
+
+// String is the address in the usual form, 02:00:5e:10:00:01.
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
+
+// MarshalText is [MAC.String], for JSON.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads what [MAC.MarshalText] wrote.
+func (m *MAC) UnmarshalText(text []byte) error {
+	parsed, err := net.ParseMAC(string(text))
+	if err != nil || len(parsed) != len(m) {
+		return fmt.Errorf("%q is not a MAC address", text)
+	}
+	*m = MAC(parsed)
+	return nil
+}
+
+// ParseMAC reads the MAC address of a device: six bytes, unicast, not zero.
+func ParseMAC(text string) (MAC, error) {
+	parsed, err := net.ParseMAC(text)
+	switch {
+	case err != nil || len(parsed) != 6:
+		return MAC{}, fmt.Errorf("%q is not a MAC address such as 02:00:5e:10:00:01", text)
+	case MAC(parsed) == MAC{}:
+		return MAC{}, fmt.Errorf("%s is no address of a device", text)
+	case parsed[0]&1 != 0:
+		return MAC{}, fmt.Errorf("%s is a multicast address", text)
+	}
+	return MAC(parsed), nil
+}
+
+// grow makes room for what n peers need.
+func (s *State) grow(n int) {
+	s.Routes, s.FDB, s.Neighs = make([]Route, 0, n), make([]FDBEntry, 0, n), make([]Neighbour, 0, n)
+}
+
+// Sort brings s into the order all functions over states rely on.
+func (s *State) Sort() {
+	slices.SortFunc(s.Links, CompareLinks)
+	slices.SortFunc(s.Addresses, CompareAddresses)
+	slices.SortFunc(s.Routes, CompareRoutes)
+	slices.SortFunc(s.FDB, CompareFDB)
+	slices.SortFunc(s.Neighs, CompareNeighbours)
+}
+
+// CompareLinks orders links by name.
+func CompareLinks(a, b Link) int { return cmp.Compare(a.Name, b.Name) }
+
+// CompareAddresses orders addresses by all they hold.
+func CompareAddresses(a, b Address) int {
+	return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()),
+		cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), cmp.Compare(a.Link, b.Link))
+}
+
+// CompareRoutes orders routes by what makes two of them exclude each other
+// (destination and metric) and then by the rest, except the protocol.
+func CompareRoutes(a, b Route) int {
+	if c := CompareRouteKeys(a, b); c != 0 {
+		return c
+	}
+	if c := a.Via.Compare(b.Via); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.Link, b.Link); c != 0 || a.OnLink == b.OnLink {
+		return c
+	}
+	if b.OnLink {
+		return -1
+	}
+	return 1
+}
+
+// CompareRouteKeys orders routes by destination and metric, of which the
+// kernel holds one route that is used.
+func CompareRouteKeys(a, b Route) int {
+	if c := a.Dst.Addr().Compare(b.Dst.Addr()); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.Dst.Bits(), b.Dst.Bits()), cmp.Compare(a.Metric, b.Metric))
+}
+
+// CompareFDB orders entries by MAC address and device, of which a VXLAN
+// device holds one destination, and then by the destination.
+func CompareFDB(a, b FDBEntry) int {
+	if c := CompareFDBKeys(a, b); c != 0 {
+		return c
+	}
+	return a.Dst.Compare(b.Dst)
+}
+
+// CompareFDBKeys orders entries by MAC address and device.
+func CompareFDBKeys(a, b FDBEntry) int {
+	if c := slices.Compare(a.MAC[:], b.MAC[:]); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Link, b.Link)
+}
+
+// CompareNeighbours orders neighbours by IP and device and then by MAC.
+func CompareNeighbours(a, b Neighbour) int {
+	if c := CompareNeighbourKeys(a, b); c != 0 {
+		return c
+	}
+	return slices.Compare(a.MAC[:], b.MAC[:])
+}
+
+// CompareNeighbourKeys orders neighbours by IP and device.
+func CompareNeighbourKeys(a, b Neighbour) int {
+	if c := a.IP.Compare(b.IP); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Link, b.Link)
+}
+
+// String describes the device for logs.
+func (l Link) String() string { return "device " + l.Name }
+
+// String describes the address for logs.
+func (a Address) String() string { return fmt.Sprintf("address %s dev %s", a.Prefix, a.Link) }
+
+// String describes the route for logs.
+func (r Route) String() string { return fmt.Sprintf("route %s via %s dev %s", r.Dst, r.Via, r.Link) }
+
+// String describes the entry for logs.
+func (e FDBEntry) String() string {
+	return fmt.Sprintf("fdb entry %s dst %s dev %s", e.MAC, e.Dst, e.Link)
+}
+
+// String describes the neighbour for logs.
+func (n Neighbour) String() string {
+	return fmt.Sprintf("neighbour %s lladdr %s dev %s", n.IP, n.MAC, n.Link)
+}
