@@ -46,7 +46,8 @@ type Board struct {
 	QEMU QEMU `yaml:"qemu"`
 }
 
-// Kernel names one source of the kernel; exactly one field is set.
+// Kernel names one source of the kernel; exactly one of Package, Deb and Dir
+// is set.
 type Kernel struct {
 	// Package is a Debian package of the board's suite, usually a meta
 	// package such as linux-image-cloud-amd64; its dependencies are followed
@@ -58,6 +59,12 @@ type Kernel struct {
 	// an unpacked kernel package: boot/vmlinuz-*, boot/config-*,
 	// usr/lib/modules/RELEASE.
 	Dir string `yaml:"dir,omitempty"`
+	// Signatures is keep or strip; keep when empty. A kernel verifies the
+	// signature of every module that has one, even when it does not insist on
+	// any; on an emulated processor that is a third of the boot. Without
+	// signatures the kernel calls itself tainted (E), and Secure Boot's
+	// lockdown would refuse the modules.
+	Signatures string `yaml:"signatures,omitempty"`
 }
 
 // Boot is what the initramfs carries beside init.

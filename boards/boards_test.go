@@ -72,6 +72,7 @@ var cases = []struct{ rule, name, from, breaks, keeps string }{
 	{"HW11", "an argument in quotes", "panic=10", `'foo="a"'`, "foo=a,b"},
 	{"HW11", "a console as an argument", "panic=10", "console=ttyS1", "consoleblank=0"},
 	{"HW11", "a root as an argument", "no_timer_check", "root=/dev/sda1", "rootwait"},
+	{"HW13", "an unknown word", "package: linux-image-amd64}", "package: linux-image-amd64, signatures: remove}", "package: linux-image-amd64, signatures: strip}"},
 	{"HW12", "no machine", "machine: q35, ", "", "machine: pc, "},
 	{"HW12", "a CPU with a space", `"max,-cx16"`, `"max -cx16"`, "qemu64"},
 	{"HW12", "too little memory", "memory: 512", "memory: 127", "memory: 128"},

@@ -33,13 +33,20 @@ const (
 // whole line has 2048 bytes on x86 (COMMAND_LINE_SIZE, arch/x86/include/asm/setup.h).
 const maxArgument = 256
 
-// Architectures, Components, Tables and Loaders are the values that the keys
-// of those names take.
+// Architectures, Components, Tables, Loaders and Signatures are the values that
+// the keys of those names take.
 var (
 	Architectures = []string{"amd64", "arm64"}
 	Components    = []string{"main", "contrib", "non-free", "non-free-firmware"}
 	Tables        = []string{"gpt"}
 	Loaders       = []string{"uefi", "bios"}
+	Signatures    = []string{Keep, Strip}
+)
+
+// The values of [Kernel.Signatures].
+const (
+	Keep  = "keep"
+	Strip = "strip"
 )
 
 var (
@@ -64,6 +71,7 @@ var rules = []document.Rule[Board]{
 	{ID: "HW10", Source: "module names of the kernel; MODULE_NAME_LEN 56", Check: checkModules},
 	{ID: "HW11", Source: "Documentation/admin-guide/kernel-parameters.rst", Check: checkArguments},
 	{ID: "HW12", Source: "qemu-system(1): -machine, -cpu, -m", Check: checkQEMU},
+	{ID: "HW13", Source: "what weft does with the signatures of modules", Check: checkSignatures},
 }
 
 func checkVersion(b Board, d *document.Document) document.Problems {

@@ -103,3 +103,10 @@ func checkQEMU(b Board, d *document.Document) document.Problems {
 	}
 	return append(found, inRange(d, "qemu.memory", b.QEMU.Memory, MinMemory, 1<<20, "MiB", "")...)
 }
+
+func checkSignatures(b Board, d *document.Document) document.Problems {
+	if b.Kernel.Signatures == "" {
+		return nil
+	}
+	return oneOf(d, "kernel.signatures", b.Kernel.Signatures, Signatures)
+}

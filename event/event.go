@@ -30,7 +30,7 @@ const (
 	// Service is a line of state from a service; Name is the service.
 	Service Kind = "service"
 	// Status carries a service's whole status; Name is the service, Data its
-	// status as JSON.
+	// status as JSON. That of init is a [Held].
 	Status Kind = "status"
 	// Stopping says that the node is shutting down; Text is why.
 	Stopping Kind = "stopping"
@@ -60,4 +60,16 @@ type Identified struct {
 	// UUID is the node's identity and MachineID its /etc/machine-id.
 	UUID      string `json:"uuid"`
 	MachineID string `json:"machineID"`
+}
+
+// Held is the data of init's own [Status] event, which follows each [Ready]
+// and [Degraded]: what the kernel holds, read back from it.
+type Held struct {
+	// Modules are the modules that have been loaded, sorted. What is built
+	// into the kernel is not among them.
+	Modules []string `json:"modules"`
+	// Sysctls are the present values of the contract's kernel settings, and
+	// of accept_ra and forwarding of each network device, by their names as
+	// in sysctl(8).
+	Sysctls map[string]string `json:"sysctls"`
 }

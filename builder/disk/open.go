@@ -132,6 +132,9 @@ func readTable(r io.ReaderAt, size int64, at uint64) (table, error) {
 	t := table{other: le.Uint64(h[32:]), layout: Layout{ID: GUID(h[56:72]).swap(), Size: size}}
 	first, last := le.Uint64(h[40:]), le.Uint64(h[48:])
 	sectors := uint64(size / SectorSize)
+	if last >= sectors && first < sectors {
+		return table{}, fmt.Errorf("usable sectors %d to %d on a disk of %d; is the image cut short?", first, last, sectors)
+	}
 	if first > last || last >= sectors {
 		return table{}, fmt.Errorf("usable sectors %d to %d on a disk of %d", first, last, sectors)
 	}

@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,6 +32,9 @@ var (
 	_ io.ReaderAt = (*Window)(nil)
 )
 
+// ErrNoRoom is wrapped by the error of a write beyond a partition's end.
+var ErrNoRoom = errors.New("no room in the partition")
+
 // Size returns the size of the partition, in bytes.
 func (w *Window) Size() int64 { return w.part.Size }
 
@@ -41,7 +45,7 @@ func (w *Window) WriteAt(b []byte, off int64) (int, error) {
 		return 0, err
 	}
 	if off < 0 || off > w.part.Size || int64(len(b)) > w.part.Size-off {
-		return 0, fmt.Errorf("partition %s: %d bytes at byte %d do not fit into its %d", w.part.Name, len(b), off, w.part.Size)
+		return 0, fmt.Errorf("partition %s: %d bytes at byte %d: %w: it has %d", w.part.Name, len(b), off, ErrNoRoom, w.part.Size)
 	}
 	// Runs of blocks that have to be written go out in one call each.
 	done, run := 0, 0

@@ -28,6 +28,9 @@ type Finding struct {
 	State State
 	// Detail says where the module is, or in a sentence what is wrong.
 	Detail string
+	// Lack is the part of Detail that does not repeat the need: what the
+	// kernel does not have. It is empty when nothing is missing.
+	Lack string
 	// Fix says what would bring a missing one; empty for the others.
 	Fix string
 }
@@ -80,7 +83,8 @@ func (k *Kernel) unmet(need profiles.ModuleNeed, err error) Finding {
 	because := fmt.Sprintf("; %s needs it: %s", need.Path, strings.TrimSuffix(need.Reason, "."))
 	missing := new(MissingError)
 	if !errors.As(err, &missing) {
-		f.Detail = err.Error() + because
+		f.Lack = err.Error()
+		f.Detail = f.Lack + because
 		f.Fix = "unpack the kernel package again, or take kernel and modules from one build"
 		return f
 	}
@@ -88,15 +92,15 @@ func (k *Kernel) unmet(need profiles.ModuleNeed, err error) Finding {
 	if len(missing.Chain) <= 1 && need.Config != "" {
 		config = k.Config.State(need.Config)
 	}
-	f.Detail = fmt.Sprintf("kernel %s has no module %s", k.Release, missing.Name)
+	f.Lack = fmt.Sprintf("kernel %s has no module %s", k.Release, missing.Name)
 	if len(missing.Chain) > 1 {
-		f.Detail = fmt.Sprintf("kernel %s has module %s but not what it depends on: %s is missing (%s)",
+		f.Lack = fmt.Sprintf("kernel %s has module %s but not what it depends on: %s is missing (%s)",
 			k.Release, normalise(need.Name), missing.Name, strings.Join(missing.Chain, " -> "))
 	}
 	if config != "" {
-		f.Detail += fmt.Sprintf(": %s in %s", config, k.Release)
+		f.Lack += fmt.Sprintf(": %s in %s", config, k.Release)
 	}
-	f.Detail += because
+	f.Detail = f.Lack + because
 	f.Fix = k.fix(need, missing, config)
 	return f
 }

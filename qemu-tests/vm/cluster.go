@@ -21,13 +21,13 @@ type Cluster struct {
 
 // StartCluster starts a guest for each configuration, each with a card on
 // segment: the cards that name a segment are left alone, and a guest without
-// one gets one more. When a guest fails, all others are ended; a guest that
+// one gets one more, unless segment is nil. When a guest fails, all others are ended; a guest that
 // ends in order, or by [VM.Kill], leaves the others running.
 func StartCluster(ctx context.Context, segment *hub.Segment, configs ...Config) (*Cluster, error) {
 	joined := make([]Config, len(configs))
 	for i, cfg := range configs {
 		onSegment := slices.ContainsFunc(cfg.NICs, func(n NIC) bool { return n.Segment != nil })
-		if !onSegment {
+		if !onSegment && segment != nil {
 			cfg.NICs = append(slices.Clone(cfg.NICs), NIC{Segment: segment})
 		}
 		joined[i] = cfg
