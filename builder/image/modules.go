@@ -1,0 +1,82 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"weft/builder/kmod"
+	"weft/document"
+)
+
+// moduleSets are the modules an image carries.
+type moduleSets struct {
+	// boot is in the initramfs, root in the root. The root carries the boot
+	// modules too: the initramfs is gone after boot, and a disk may be
+	// plugged in later.
+	boot, root kmod.Set
+}
+
+// modules finds the modules the plan needs with all they depend on, and
+// checks the contract. Everything missing comes back at once.
+func (in Input) modules() (moduleSets, error) {
+	p, k := in.Plan, in.Kernel
+	if k.Arch != p.Board.Arch {
+		return moduleSets{}, document.Problems{
+			p.BoardProblem("kernel", fmt.Sprintf("the kernel is for %s and the board is %s", k.Arch, p.Board.Arch)).
+				WithFix("name a kernel of the board's architecture"),
+		}
+	}
+	wanted := slices.Concat(p.Board.Boot.Load, p.Board.Boot.Drivers)
+	boot, errBoot := k.Closure(wanted...)
+	wanted = append(wanted, p.Board.Drivers...)
+	for _, need := range p.Contract.Modules {
+		wanted = append(wanted, need.Name)
+	}
+	root, errRoot := k.Closure(wanted...)
+	problems := in.contract()
+	if err := errors.Join(errBoot, errRoot); err != nil {
+		// Closure ends at the first fault; people want to see all of them.
+		problems = append(problems, in.missing("boot.load", p.Board.Boot.Load)...)
+		problems = append(problems, in.missing("boot.drivers", p.Board.Boot.Drivers)...)
+		problems = append(problems, in.missing("drivers", p.Board.Drivers)...)
+		if len(problems) == 0 {
+			return moduleSets{}, err
+		}
+	}
+	if len(problems) > 0 {
+		problems.Sort()
+		return moduleSets{}, problems
+	}
+	return moduleSets{boot: boot, root: root}, nil
+}
+
+// contract turns what the kernel lacks into problems of the profile's lines.
+func (in Input) contract() document.Problems {
+	var problems document.Problems
+	for _, f := range kmod.Check(in.Kernel, in.Plan.Contract) {
+		if f.State != kmod.Missing {
+			continue
+		}
+		problems = append(problems, in.Plan.ProfileProblem(f.Need.Path, f.Lack).
+			WithNote(f.Need.Reason).WithFix(f.Fix))
+	}
+	return problems
+}
+
+// missing makes a problem for every name of a list in the board file
+// that the kernel cannot provide.
+func (in Input) missing(path string, names []string) document.Problems {
+	var problems document.Problems
+	for i, name := range names {
+		_, err := in.Kernel.Closure(name)
+		var missing *kmod.MissingError
+		if errors.As(err, &missing) {
+			problems = append(problems, in.Plan.BoardProblem(document.Index(path, i), missing.Error()).
+				WithFix("remove the name, or take a kernel that has the module"))
+		} else if err != nil {
+			problems = append(problems, in.Plan.BoardProblem(document.Index(path, i), err.Error()))
+		}
+	}
+	return problems
+}
