@@ -1,0 +1,43 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// completionCommand is weft completion. It takes the place of cobra's own,
+// which has no examples and answers an unknown shell with its help.
+func (a *app) completionCommand() *cobra.Command {
+	shells := []string{"bash", "fish", "powershell", "zsh"}
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print a script that lets a shell complete weft's arguments",
+		Long: `Print a script that lets a shell complete weft's verbs, flags and arguments.
+The shells are ` + strings.Join(shells, ", ") + `.`,
+		Example: `  source <(weft completion bash)
+  weft completion bash > /etc/bash_completion.d/weft
+  weft completion zsh > "${fpath[1]}/_weft"
+  weft completion fish > ~/.config/fish/completions/weft.fish`,
+		ValidArgs: shells,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || !slices.Contains(shells, args[0]) {
+				return usage("weft completion takes one of %s\nsee: weft completion --help", strings.Join(shells, ", "))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(a.out, true)
+			case "fish":
+				return root.GenFishCompletion(a.out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(a.out)
+			}
+			return root.GenZshCompletion(a.out)
+		},
+	}
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"weft/boards"
+	"weft/builder/plan"
+	"weft/document"
+	"weft/profiles"
+
+	"github.com/spf13/cobra"
+)
+
+// The board and profile that are built when none is named.
+const (
+	defaultBoard   = "x86-64-cloud"
+	defaultProfile = "vxlan"
+)
+
+// A target is what the flags --board and --profile name.
+type target struct{ board, profile string }
+
+// flags adds the two flags to cmd.
+func (t *target) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&t.board, "board", defaultBoard, "board: a shipped one's name, or a file")
+	cmd.Flags().StringVar(&t.profile, "profile", defaultProfile, "profile: a shipped one's name, or a file")
+	complete := func(flag string, names []string) {
+		// The flag was just defined, the only reason this can fail.
+		_ = cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return names, cobra.ShellCompDirectiveDefault
+		})
+	}
+	complete("board", boards.Names())
+	complete("profile", profiles.Names())
+}
+
+// plan reads the board and the profile and resolves them. All that is wrong
+// with both comes back at once; warnings are printed.
+func (a *app) plan(t target) (plan.Plan, error) {
+	board, boardFile, problems, err := boards.Find(t.board)
+	if err != nil {
+		return plan.Plan{}, unfound(err)
+	}
+	profile, profileFile, more, err := profiles.Find(t.profile)
+	if err != nil {
+		return plan.Plan{}, unfound(err)
+	}
+	problems = append(problems, more...)
+	if err := problems.Errors(); err != nil {
+		return plan.Plan{}, problems
+	}
+	if err := a.warn(problems.Warnings()); err != nil {
+		return plan.Plan{}, err
+	}
+	return plan.New(version, board, boardFile, profile, profileFile), nil
+}
+
+// unfound says that a name is no shipped one, or that there is no such file.
+func unfound(err error) error {
+	var (
+		board   *boards.UnknownError
+		profile *profiles.UnknownError
+	)
+	if errors.As(err, &board) || errors.As(err, &profile) {
+		return inputError{err}
+	}
+	return named(err)
+}
+
+// warn prints problems that do not stop the work.
+func (a *app) warn(problems document.Problems) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return problems.Write(a.err, colour(a.err))
+}
+
+// planCommand is weft plan.
+func (a *app) planCommand() *cobra.Command {
+	var (
+		t      target
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Print every value of a build and where it comes from",
+		Long: `Print every value of a build and where it comes from: file, line and column,
+"default" for what no file sets, "derived" for what follows from the rest.
+
+Nothing is fetched and nothing is written.`,
+		Example: `  weft plan
+  weft plan --board x86-64 --profile ./my-profile.yaml
+  weft plan --json | jq '.[] | select(.path | startswith("contract"))'`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			p, err := a.plan(t)
+			if err != nil {
+				return err
+			}
+			values := p.Values()
+			if asJSON {
+				return writeJSON(a.out, values)
+			}
+			for _, v := range values {
+				if err := writeValue(a.out, v); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	t.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return cmd
+}
+
+// The width of a terminal, and the column in which origins stand when they
+// can.
+const (
+	lineWidth    = 80
+	originColumn = 46
+)
+
+// writeValue prints a value and where it comes from on one line if there is
+// room, and what it is for on the next.
+func writeValue(w io.Writer, v plan.Value) error {
+	text := v.Path + " = " + v.Value
+	if v.Reason != "" {
+		_, err := fmt.Fprintf(w, "%s\n    %s\n    %s\n", text, v.Origin, v.Reason)
+		return err
+	}
+	if max(len(text), originColumn-2)+2+len(v.Origin) > lineWidth {
+		text += "\n"
+		_, err := fmt.Fprintf(w, "%s%*s%s\n", text, originColumn, "", v.Origin)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%-*s  %s\n", originColumn-2, text, v.Origin)
+	return err
+}
