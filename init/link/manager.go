@@ -1,0 +1,470 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"weft/init/dhcp"
+	"weft/profiles"
+)
+
+// Config is what a manager needs to know and to tell.
+type Config struct {
+	// Links are the profile's; empty for every Ethernet device.
+	Links []profiles.Link
+	// Sys is the mount point of sysfs.
+	Sys string
+	// Random is for transaction ids.
+	Random io.Reader
+	// Hostname returns the node's name, empty before it has one.
+	Hostname func() string
+	// Go starts a goroutine; a panic in one is init's to catch.
+	Go func(func())
+	// Prepare is called for each uplink that appears, before it is up.
+	Prepare func(name string, advertisements bool)
+	// Step reports a finished step.
+	Step func(name string, took time.Duration, text string)
+	// Problem reports a fault.
+	Problem func(error)
+	// Changed is called whenever the uplinks differ from before, in their
+	// order, and once at the start.
+	Changed func([]Uplink)
+	// Named is called with the name a DHCP server gives, even an empty one.
+	Named func(name string)
+}
+
+// manager is the state of Run. Only Run's goroutine touches it.
+type manager struct {
+	Config
+	ctx   context.Context
+	ups   map[int]*uplink
+	tasks chan func()
+}
+
+// uplink is one uplink with what is going on there.
+type uplink struct {
+	Uplink
+	conf    profiles.Link
+	cancel  context.CancelFunc
+	carrier chan bool // to the DHCP client; nil without one
+	began   time.Time // when the carrier came
+	// lease is what DHCP configured, when valid.
+	lease  dhcp.Lease
+	leased bool
+}
+
+// receiveBuffer holds the messages of a few thousand pod devices that come or
+// go at once, in bytes.
+const receiveBuffer = 1 << 20
+
+// Run keeps the uplinks configured until ctx ends. It is driven by the
+// kernel's netlink messages alone.
+func Run(ctx context.Context, conf Config) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the DHCP clients too
+	// The channels have no room: the library's reader blocks, the kernel
+	// queues, and nothing is reordered.
+	links := make(chan netlink.LinkUpdate)
+	addrs := make(chan netlink.AddrUpdate)
+	lost := make(chan error, 4)
+	failed := func(err error) {
+		select {
+		case lost <- err:
+		default:
+		}
+	}
+	err := subscribe(ctx, links, addrs, failed, true)
+	if errors.Is(err, unix.EPERM) {
+		// Root of a container only: what the system allows must do.
+		err = subscribe(ctx, links, addrs, failed, false)
+	}
+	if err != nil {
+		return err
+	}
+	m := &manager{Config: conf, ctx: ctx, ups: make(map[int]*uplink), tasks: make(chan func())}
+	if err := loopback(); err != nil {
+		m.Problem(err)
+	}
+	m.changed()
+	for {
+		select {
+		case u, ok := <-links:
+			if !ok {
+				return m.over(lost)
+			}
+			m.link(u)
+		case u, ok := <-addrs:
+			if !ok {
+				return m.over(lost)
+			}
+			m.address(u)
+		case f := <-m.tasks:
+			f()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// subscribe asks for all messages about links and addresses, those that are
+// there first. force sets the buffer beyond the system's limit.
+func subscribe(ctx context.Context, links chan netlink.LinkUpdate, addrs chan netlink.AddrUpdate, failed func(error), force bool) error {
+	err := netlink.LinkSubscribeWithOptions(links, ctx.Done(), netlink.LinkSubscribeOptions{
+		ListExisting: true, ErrorCallback: failed, ReceiveBufferSize: receiveBuffer, ReceiveBufferForceSize: force,
+	})
+	if err != nil {
+		return fmt.Errorf("links: subscribe: %w", err)
+	}
+	err = netlink.AddrSubscribeWithOptions(addrs, ctx.Done(), netlink.AddrSubscribeOptions{
+		ListExisting: true, ErrorCallback: failed, ReceiveBufferSize: receiveBuffer, ReceiveBufferForceSize: force,
+	})
+	if err != nil {
+		return fmt.Errorf("addresses: subscribe: %w", err)
+	}
+	return nil
+}
+
+// over says why a subscription ended.
+func (m *manager) over(lost <-chan error) error {
+	if m.ctx.Err() != nil {
+		return nil
+	}
+	select {
+	case err := <-lost:
+		return fmt.Errorf("network messages: %w", err)
+	default:
+		return errors.New("network messages ended")
+	}
+}
+
+// loopback brings lo up; the kernel gives it its addresses then.
+func loopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("loopback device: %w", err)
+	}
+	return nil
+}
+
+// link takes a message about a device.
+func (m *manager) link(u netlink.LinkUpdate) {
+	attrs := u.Link.Attrs()
+	up := m.ups[attrs.Index]
+	if u.Header.Type == unix.RTM_DELLINK {
+		// A bridge port that leaves its bridge is "deleted" in the bridge's
+		// family; the device stays.
+		if up != nil && u.IfInfomsg.Family == unix.AF_UNSPEC {
+			up.cancel()
+			delete(m.ups, attrs.Index)
+			m.changed()
+		}
+		return
+	}
+	if up == nil {
+		if up = m.appear(attrs); up == nil {
+			return
+		}
+	}
+	carrier := attrs.RawFlags&unix.IFF_LOWER_UP != 0 && attrs.RawFlags&unix.IFF_UP != 0
+	if carrier == up.Carrier {
+		return
+	}
+	if up.Carrier = carrier; carrier {
+		up.began = time.Now()
+	}
+	m.tell(up)
+	m.changed()
+}
+
+// tell passes the carrier on to the link's DHCP client: only the latest state
+// counts.
+func (m *manager) tell(up *uplink) {
+	if up.carrier == nil {
+		return
+	}
+	select {
+	case <-up.carrier:
+	default:
+	}
+	up.carrier <- up.Carrier
+}
+
+// appear takes a device in if it is an uplink.
+func (m *manager) appear(attrs *netlink.LinkAttrs) *uplink {
+	mac := attrs.HardwareAddr
+	if len(attrs.PermHWAddr) > 0 {
+		mac = attrs.PermHWAddr
+	}
+	d := ReadDevice(m.Sys, attrs.Index, attrs.Name, mac)
+	conf, place, ok := Choose(d, m.Links)
+	if !ok || attrs.Flags&net.FlagLoopback != 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(m.ctx)
+	up := &uplink{Uplink: Uplink{Device: d, Place: place, DNS: conf.DNS}, conf: conf, cancel: cancel}
+	m.ups[d.Index] = up
+	m.Prepare(d.Name, WantsAdvertisements(conf))
+	m.configure(up)
+	if WantsDHCP(conf) && d.Ethernet {
+		up.carrier = make(chan bool, 1)
+		m.Go(func() { m.lease(ctx, d, attrs.HardwareAddr, up.carrier) })
+	}
+	m.changed()
+	return up
+}
+
+// configure sets what the profile says of the device and brings it up.
+func (m *manager) configure(up *uplink) {
+	start := time.Now()
+	d := up.Device
+	fail := func(what string, err error) {
+		if err != nil {
+			m.Problem(fmt.Errorf("%s: %s: %w", d.Name, what, err))
+		}
+	}
+	dev := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index, Name: d.Name}}
+	if up.conf.MTU != 0 {
+		fail(fmt.Sprintf("MTU %d", up.conf.MTU), netlink.LinkSetMTU(dev, up.conf.MTU))
+	}
+	for _, a := range up.conf.Addresses {
+		fail("address "+a.String(), netlink.AddrReplace(dev, &netlink.Addr{IPNet: ipNet(a)}))
+	}
+	// A device with neither an address nor a driver's trouble comes up; the
+	// carrier follows in a message of its own.
+	fail("bring it up", netlink.LinkSetUp(dev))
+	for _, gateway := range up.conf.Gateways {
+		fail("gateway "+gateway.String(), netlink.RouteReplace(m.static(up, gateway)))
+	}
+	text := d.MAC.String()
+	if d.Driver != "" {
+		text += " " + d.Driver
+	}
+	for _, a := range up.conf.Addresses {
+		text += " " + a.String()
+	}
+	m.Step("link "+d.Name, time.Since(start), text)
+}
+
+// Route protocols (include/uapi/linux/rtnetlink.h), by which a reader of
+// `ip route` sees whose a route is.
+const (
+	protoStatic = 4  // RTPROT_STATIC
+	protoDHCP   = 16 // RTPROT_DHCP
+)
+
+// metric orders the default routes of several uplinks: by their place in the
+// profile, then by device. It stays below 1024, which the kernel gives routes
+// learned from IPv6 routers, so that what a person wrote wins.
+func metric(u Uplink) int { return 100 + 10*min(u.Place, 50) + min(u.Device.Index, 300) }
+
+// static is the default route through a gateway of the profile.
+func (m *manager) static(up *uplink, gateway netip.Addr) *netlink.Route {
+	any4, any6 := netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")
+	dest := any4
+	if gateway.Is6() {
+		dest = any6
+	}
+	r := &netlink.Route{
+		LinkIndex: up.Device.Index, Dst: ipNet(dest), Gw: gateway.AsSlice(),
+		Priority: metric(up.Uplink), Protocol: protoStatic,
+	}
+	if !onLink(gateway, up.conf.Addresses) {
+		r.Flags = int(netlink.FLAG_ONLINK)
+	}
+	return r
+}
+
+// onLink reports whether a gateway lies in the network of one of addresses.
+// One that does not is reached all the same when the kernel is told so, as
+// clouds with /32 addresses need it.
+func onLink(gateway netip.Addr, addresses []netip.Prefix) bool {
+	return gateway.IsLinkLocalUnicast() || slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Contains(gateway) })
+}
+
+// address takes a message about an address.
+func (m *manager) address(u netlink.AddrUpdate) {
+	up := m.ups[u.LinkIndex]
+	a, ok := netip.AddrFromSlice(u.LinkAddress.IP)
+	if up == nil || !ok {
+		return
+	}
+	a = a.Unmap()
+	// Not usable yet, or never: duplicate address detection goes on or failed.
+	const unusable = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
+	usable := u.NewAddr && u.Flags&unusable == 0 && a.IsGlobalUnicast()
+	i := slices.Index(up.Addresses, a)
+	switch {
+	case usable && i < 0:
+		up.Addresses = append(up.Addresses, a)
+		if a.Is6() {
+			m.Step("address "+up.Device.Name, time.Since(up.began), a.String())
+		}
+	case !usable && i >= 0:
+		up.Addresses = slices.Delete(up.Addresses, i, i+1)
+	default:
+		return
+	}
+	m.changed()
+}
+
+// changed tells the uplinks, in the order of profile and device.
+func (m *manager) changed() {
+	list := make([]Uplink, 0, len(m.ups))
+	for _, up := range m.ups {
+		u := up.Uplink
+		u.Addresses = slices.Clone(u.Addresses)
+		u.DNS = slices.Clone(u.DNS)
+		list = append(list, u)
+	}
+	slices.SortFunc(list, func(a, b Uplink) int {
+		if a.Place != b.Place {
+			return a.Place - b.Place
+		}
+		return a.Device.Index - b.Device.Index
+	})
+	m.Changed(list)
+}
+
+// do runs f on the manager's goroutine.
+func (m *manager) do(f func()) {
+	select {
+	case m.tasks <- f:
+	case <-m.ctx.Done():
+	}
+}
+
+// ipNet converts for the netlink library.
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// lease runs DHCP on a device until ctx ends.
+func (m *manager) lease(ctx context.Context, d Device, mac net.HardwareAddr, carrier <-chan bool) {
+	client := dhcp.Client{
+		Link:    dhcp.Link{Index: d.Index, Name: d.Name, MAC: mac},
+		Machine: dhcp.NewMachine(mac, m.Hostname, m.Random),
+		Carrier: carrier,
+		Lease:   func(l dhcp.Lease, since time.Time) { m.do(func() { m.leased(d.Index, l, since) }) },
+		Lost:    func(l dhcp.Lease, why string) { m.do(func() { m.unleased(d.Index, why) }) },
+		Problem: func(err error) {
+			// A link that just went down is told by its carrier.
+			if !errors.Is(err, unix.ENETDOWN) && !strings.Contains(err.Error(), "network is down") {
+				m.Problem(err)
+			}
+		},
+	}
+	if err := client.Run(ctx); err != nil {
+		m.Problem(err)
+	}
+}
+
+// leased configures what a server lends.
+func (m *manager) leased(index int, l dhcp.Lease, since time.Time) {
+	up := m.ups[index]
+	if up == nil {
+		return
+	}
+	before, had := up.lease, up.leased
+	if had && before.Address != l.Address {
+		m.remove(up)
+	}
+	up.lease, up.leased = l, true
+	m.apply(up, since, before, had)
+	up.DNS = append(slices.Clone(up.conf.DNS), l.DNS...)
+	up.Domain = l.Domain
+	if !had || !before.Same(l) {
+		m.Step("dhcp "+up.Device.Name, time.Since(up.began), fmt.Sprintf("%s from %s", l.Address, l.Server))
+	}
+	m.Named(l.Hostname)
+	m.changed()
+}
+
+// apply makes the kernel's state that of the lease.
+func (m *manager) apply(up *uplink, since time.Time, before dhcp.Lease, had bool) {
+	l, name := up.lease, up.Device.Name
+	dev := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: up.Device.Index, Name: name}}
+	addr := &netlink.Addr{IPNet: ipNet(l.Address)}
+	if l.Expire != dhcp.Forever {
+		// The kernel removes the address itself when the lease runs out, even
+		// if init should not be there to see it.
+		left := time.Until(since.Add(l.Expire))
+		addr.ValidLft = max(int(left/time.Second), 1)
+		addr.PreferedLft = addr.ValidLft
+	}
+	if err := netlink.AddrReplace(dev, addr); err != nil {
+		m.Problem(fmt.Errorf("%s: address %s: %w", name, l.Address, err))
+	}
+	if up.conf.MTU == 0 && l.MTU != 0 && l.MTU != before.MTU {
+		if err := netlink.LinkSetMTU(dev, l.MTU); err != nil {
+			m.Problem(fmt.Errorf("%s: MTU %d from the DHCP server: %w", name, l.MTU, err))
+		}
+	}
+	for _, r := range m.routes(up, before.Routes) {
+		if had && !slices.ContainsFunc(l.Routes, func(n dhcp.Route) bool { return ipNet(n.Destination).String() == r.Dst.String() }) {
+			_ = netlink.RouteDel(r) // it may have gone with its address
+		}
+	}
+	for _, r := range m.routes(up, l.Routes) {
+		if err := netlink.RouteReplace(r); err != nil {
+			m.Problem(fmt.Errorf("%s: route %s via %s: %w", name, r.Dst, r.Gw, err))
+		}
+	}
+}
+
+// routes are the kernel's form of a lease's routes, those on the link first,
+// since gateways may lie behind them.
+func (m *manager) routes(up *uplink, list []dhcp.Route) []*netlink.Route {
+	var near, far []*netlink.Route
+	for _, r := range list {
+		k := &netlink.Route{
+			LinkIndex: up.Device.Index, Dst: ipNet(r.Destination), Src: up.lease.Address.Addr().AsSlice(),
+			Priority: metric(up.Uplink), Protocol: protoDHCP,
+		}
+		if r.Gateway.IsUnspecified() {
+			k.Scope = netlink.SCOPE_LINK
+			near = append(near, k)
+			continue
+		}
+		k.Gw = r.Gateway.AsSlice()
+		if !onLink(r.Gateway, []netip.Prefix{up.lease.Address.Masked()}) {
+			k.Flags = int(netlink.FLAG_ONLINK)
+		}
+		far = append(far, k)
+	}
+	return append(near, far...)
+}
+
+// unleased takes back what a lost lease configured.
+func (m *manager) unleased(index int, why string) {
+	up := m.ups[index]
+	if up == nil || !up.leased {
+		return
+	}
+	m.remove(up)
+	up.leased, up.DNS, up.Domain = false, up.conf.DNS, ""
+	m.Problem(fmt.Errorf("dhcp on %s: %s", up.Device.Name, why))
+	m.changed()
+}
+
+// remove takes the lease's routes and address away. What is gone already is
+// as it should be.
+func (m *manager) remove(up *uplink) {
+	for _, r := range m.routes(up, up.lease.Routes) {
+		_ = netlink.RouteDel(r)
+	}
+	dev := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: up.Device.Index, Name: up.Device.Name}}
+	_ = netlink.AddrDel(dev, &netlink.Addr{IPNet: ipNet(up.lease.Address)})
+}
