@@ -125,7 +125,7 @@ func TestShippedBoardsAreSound(t *testing.T) {
 		if err != nil || len(problems) > 0 {
 			t.Errorf("%s: %v\n%v", name, err, problems)
 		}
-		if b.Description == "" || b.Weft != Version || d.File() != "boards/"+name+".yaml" {
+		if b.Name != name || b.Description == "" || b.Weft != Version || d.File() != "boards/"+name+".yaml" {
 			t.Errorf("%s: %+v", name, b)
 		}
 	}
@@ -165,7 +165,7 @@ func TestFindTakesNamesAndPaths(t *testing.T) {
 		t.Errorf("a missing file: %v", err)
 	}
 	_, _, _, err := Find("x86_64")
-	var unknown *UnknownError
+	var unknown *document.UnknownError
 	if !errors.As(err, &unknown) || !strings.Contains(err.Error(), "did you mean x86-64?") {
 		t.Errorf("a misspelt name: %v", err)
 	}

@@ -2,10 +2,6 @@ package boards
 
 import (
 	"embed"
-	"fmt"
-	"io/fs"
-	"slices"
-	"strings"
 
 	"weft/document"
 )
@@ -15,56 +11,16 @@ import (
 //go:embed *.yaml
 var shipped embed.FS
 
+// shelf is how they are found.
+func shelf() document.Shelf[Board] {
+	return document.Shelf[Board]{Kind: "board", Dir: "boards", Files: shipped, Read: Read}
+}
+
 // Names lists the boards that come with weft, sorted.
-func Names() []string {
-	files, err := fs.Glob(shipped, "*.yaml")
-	if err != nil {
-		panic(err) // the pattern is a constant
-	}
-	names := make([]string, len(files))
-	for i, f := range files {
-		names[i] = strings.TrimSuffix(f, ".yaml")
-	}
-	slices.Sort(names)
-	return names
-}
+func Names() []string { return shelf().Names() }
 
-// Find reads a board: a shipped one by its name, or a file by its path. What
-// holds a slash or ends in .yaml is a path. The error says that there is no
-// such board or that the file cannot be read; what is wrong inside the file
-// is in the Problems.
+// Find reads a board: a shipped one by its name, or a file by its path; see
+// [document.Shelf.Find].
 func Find(nameOrPath string) (Board, *document.Document, document.Problems, error) {
-	if strings.Contains(nameOrPath, "/") || strings.HasSuffix(nameOrPath, ".yaml") {
-		data, err := document.ReadFile(nameOrPath)
-		if err != nil {
-			return Board{}, nil, nil, fmt.Errorf("board: %w", err)
-		}
-		b, d, problems := Read(nameOrPath, data)
-		return b, d, problems, nil
-	}
-	data, err := shipped.ReadFile(nameOrPath + ".yaml")
-	if err != nil {
-		return Board{}, nil, nil, &UnknownError{Name: nameOrPath}
-	}
-	b, d, problems := Read("boards/"+nameOrPath+".yaml", data)
-	if b.Name != nameOrPath {
-		problems = append(problems, d.Problem("name", "the name of a shipped board is the name of its file").
-			WithRule("HW2").WithFix("write "+nameOrPath))
-	}
-	return b, d, problems, nil
-}
-
-// UnknownError says that no board with a name comes with weft.
-type UnknownError struct {
-	// Name is what was asked for.
-	Name string
-}
-
-// Error names the board and those there are.
-func (e *UnknownError) Error() string {
-	text := fmt.Sprintf("there is no board %q", e.Name)
-	if near := document.Closest(e.Name, Names()); near != "" {
-		text += "; did you mean " + near + "?"
-	}
-	return text + " (weft has " + strings.Join(Names(), ", ") + "; a path to a file of your own holds a slash or ends in .yaml)"
+	return shelf().Find(nameOrPath)
 }

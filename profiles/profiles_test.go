@@ -65,8 +65,8 @@ func TestShippedProfilesAreSound(t *testing.T) {
 		if err != nil || len(problems) > 0 {
 			t.Errorf("%s: %v\n%v", name, err, problems)
 		}
-		if p.Description == "" || d.File() != "profiles/"+name+".yaml" {
-			t.Errorf("%s: description %q, file %s", name, p.Description, d.File())
+		if p.Name != name || p.Description == "" || d.File() != "profiles/"+name+".yaml" {
+			t.Errorf("%s: name %s, description %q, file %s", name, p.Name, p.Description, d.File())
 		}
 		for i := range 20 {
 			uuid := fmt.Sprintf("0b9f1c3e-0000-4000-8000-%012d", i)
@@ -89,7 +89,7 @@ func TestFindTakesNamesAndPaths(t *testing.T) {
 		t.Errorf("a missing file: %v", err)
 	}
 	_, _, _, err := Find("vxlna")
-	var unknown *UnknownError
+	var unknown *document.UnknownError
 	if !errors.As(err, &unknown) || !strings.Contains(err.Error(), "did you mean vxlan?") {
 		t.Errorf("a misspelt name: %v", err)
 	}

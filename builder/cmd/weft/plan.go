@@ -59,11 +59,8 @@ func (a *app) plan(t target) (plan.Plan, error) {
 
 // unfound says that a name is no shipped one, or that there is no such file.
 func unfound(err error) error {
-	var (
-		board   *boards.UnknownError
-		profile *profiles.UnknownError
-	)
-	if errors.As(err, &board) || errors.As(err, &profile) {
+	var unknown *document.UnknownError
+	if errors.As(err, &unknown) {
 		return inputError{err}
 	}
 	return named(err)
