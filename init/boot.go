@@ -327,7 +327,8 @@ func (s *system) writeSysctls() {
 	s.settle(itemSysctls, errors.Join(errs...))
 }
 
-// presentUplinks lists the uplinks among the devices there are now.
+// presentUplinks lists the uplinks among the devices there are now whose IPv6
+// can be set.
 func (s *system) presentUplinks() []sysctl.Uplink {
 	names, err := filepath.Glob("/sys/class/net/*")
 	if err != nil {
@@ -335,6 +336,12 @@ func (s *system) presentUplinks() []sysctl.Uplink {
 	}
 	var ups []sysctl.Uplink
 	for _, path := range names {
+		// A device shows in sysfs a moment before it has its settings
+		// (net/core/dev.c, register_netdevice: the notifiers come last). Such
+		// a one is prepareUplink's, which comes when it is complete.
+		if _, err := os.Stat(filepath.Join("/proc/sys/net/ipv6/conf", filepath.Base(path), "accept_ra")); err != nil {
+			continue
+		}
 		d := link.ReadDevice("/sys", 0, filepath.Base(path), readMAC(path))
 		if conf, _, ok := link.Choose(d, s.links()); ok {
 			ups = append(ups, sysctl.Uplink{Name: d.Name, Advertisements: link.WantsAdvertisements(conf)})

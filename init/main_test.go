@@ -257,3 +257,16 @@ func TestDevicesWaitForTheirDrivers(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestAButtonWhoseFileIsNotThereYetIsLookedForAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, now int
+	}{"no event meanwhile": {3, 3}, "an event meanwhile": {3, 4}} {
+		r := &record{}
+		d := &devices{n: r.node(), buttons: map[string]bool{"event99": true}, inputs: c.now}
+		d.watchButton("event99", c.before, func() { t.Error("pressed") })
+		if d.buttons["event99"] {
+			t.Errorf("%s: it still counts as watched", name)
+		}
+	}
+}

@@ -214,6 +214,3 @@ func (l *Loader) ServesFrom(modalias, folder string) bool {
 		return strings.HasPrefix(l.index.modules[name].file, folder)
 	})
 }
-
-// Has reports whether the kernel has what name stands for.
-func (l *Loader) Has(name string) bool { return l.index.Has(name) }

@@ -58,9 +58,6 @@ func (p *Port) Attached() bool {
 	return p.attached
 }
 
-// Drained reports whether everything sent so far was taken from the queue.
-func (p *Port) Drained() bool { return len(p.queue) == 0 }
-
 // run writes a line an event. A write error loses that event only: the host
 // may close the port and open it again.
 func (p *Port) run(w io.Writer) {

@@ -54,7 +54,7 @@ func program(t *testing.T, kind string) Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Spec{Name: "svc", Path: self, Args: []string{"an argument"}, Env: []string{"SERVICE=" + kind}, StopWithin: 10 * time.Second}
+	return Spec{Name: "svc", Path: self, Args: []string{"an argument"}, Env: []string{"SERVICE=" + kind, "GOCOVERDIR=" + t.TempDir()}, StopWithin: 10 * time.Second}
 }
 
 func TestARealServiceIsStartedHeardAndStopped(t *testing.T) {

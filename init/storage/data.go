@@ -57,7 +57,7 @@ func Open(fs Filesystem, device string, size int64) (remade, err error) {
 // (fs/ext4/super.c, fs/jbd2/recovery.c): EINVAL a superblock or journal that
 // makes no sense, EUCLEAN corruption found, EBADMSG a wrong checksum, EIO a
 // journal that cannot be read or replayed, EOVERFLOW and EFBIG sizes beyond
-// the device, ENOMEM absurd sizes.
+// the device.
 func damaged(err error) bool {
 	for _, e := range []unix.Errno{unix.EINVAL, unix.EUCLEAN, unix.EBADMSG, unix.EIO, unix.EOVERFLOW, unix.EFBIG} {
 		if errors.Is(err, e) {
