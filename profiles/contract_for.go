@@ -41,7 +41,6 @@ func modulesFor(p Profile) []ModuleNeed {
 		"bridged packets between pods must pass the firewall, or services do not work within a node")
 	add("nf_conntrack", "CONFIG_NF_CONNTRACK", "network.masquerade", "masquerading follows connections")
 	add("nf_tables", "CONFIG_NF_TABLES", "network.masquerade", "the masquerade and forward rules are nftables rules")
-	add("nft_ct", "CONFIG_NFT_CT", "network.masquerade", "the forward rules look at the state of connections")
 	add("nft_chain_nat", "CONFIG_NFT_NAT", "network.masquerade", "the masquerade rules are in a NAT chain")
 	add("nft_masq", "CONFIG_NFT_MASQ", "network.masquerade", "pods that leave the network take the node's address")
 	for i, m := range p.Modules {

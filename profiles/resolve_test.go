@@ -155,13 +155,13 @@ func TestContractFollowsTheFamilies(t *testing.T) {
 		sysctls string
 	}{
 		{"IPv4", []string{"10.244.0.0/16"},
-			"vxlan bridge veth br_netfilter nf_conntrack nf_tables nft_ct nft_chain_nat nft_masq",
+			"vxlan bridge veth br_netfilter nf_conntrack nf_tables nft_chain_nat nft_masq",
 			"net.ipv6.conf.default.accept_ra=0 net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 fs.inotify.max_user_instances=8192 fs.inotify.max_user_watches=524288"},
 		{"IPv6", []string{"fd42::/48"},
-			"ipv6 vxlan bridge veth br_netfilter nf_conntrack nf_tables nft_ct nft_chain_nat nft_masq",
+			"ipv6 vxlan bridge veth br_netfilter nf_conntrack nf_tables nft_chain_nat nft_masq",
 			"net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.default.forwarding=1 net.ipv6.conf.all.forwarding=1 net.bridge.bridge-nf-call-ip6tables=1 fs.inotify.max_user_instances=8192 fs.inotify.max_user_watches=524288"},
 		{"both", []string{"10.244.0.0/16", "fd42::/48"},
-			"ipv6 vxlan bridge veth br_netfilter nf_conntrack nf_tables nft_ct nft_chain_nat nft_masq",
+			"ipv6 vxlan bridge veth br_netfilter nf_conntrack nf_tables nft_chain_nat nft_masq",
 			"net.ipv6.conf.default.accept_ra=0 net.ipv4.ip_forward=1 net.ipv6.conf.default.forwarding=1 net.ipv6.conf.all.forwarding=1 net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1 fs.inotify.max_user_instances=8192 fs.inotify.max_user_watches=524288"},
 	} {
 		got := ContractFor(Profile{Network: Network{Pods: prefixes(c.pods...)}})
