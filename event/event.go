@@ -72,4 +72,7 @@ type Held struct {
 	// of accept_ra and forwarding of each network device, by their names as
 	// in sysctl(8).
 	Sysctls map[string]string `json:"sysctls"`
+	// Resident is the memory that programs hold, in bytes by their names:
+	// the resident set of all processes called so.
+	Resident map[string]int64 `json:"resident"`
 }

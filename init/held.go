@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"weft/event"
@@ -20,7 +21,7 @@ func (s *system) tellHeld() {
 	if !s.port.Attached() {
 		return
 	}
-	data, err := json.Marshal(event.Held{Modules: heldModules(), Sysctls: s.heldSysctls()})
+	data, err := json.Marshal(event.Held{Modules: heldModules(), Sysctls: s.heldSysctls(), Resident: heldMemory("/proc")})
 	if err != nil {
 		return // strings always marshal
 	}
@@ -74,4 +75,42 @@ func (s *system) heldSysctls() map[string]string {
 		}
 	}
 	return values
+}
+
+// heldMemory adds up the resident sets of the processes below proc by their
+// names. The kernel's own threads have none.
+func heldMemory(proc string) map[string]int64 {
+	files, err := filepath.Glob(filepath.Join(proc, "[0-9]*", "status"))
+	if err != nil {
+		return nil // a constant pattern; it is well formed
+	}
+	held := map[string]int64{}
+	for _, file := range files {
+		text, err := keep.Read(file, maxProcFile)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		if name, resident := parseStatus(string(text)); resident > 0 {
+			held[name] += resident
+		}
+	}
+	return held
+}
+
+// parseStatus takes a process's name and its resident set, in bytes, out of
+// its status file [proc_pid_status(5)].
+func parseStatus(text string) (name string, resident int64) {
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		switch value = strings.TrimSpace(value); key {
+		case "Name":
+			name = value
+		case "VmRSS":
+			kilobytes, err := strconv.ParseInt(strings.TrimSuffix(value, " kB"), 10, 64)
+			if err == nil {
+				resident = kilobytes << 10
+			}
+		}
+	}
+	return name, resident
 }
