@@ -118,9 +118,12 @@ func (d *daemon) passed(s reconcile.Snapshot) {
 	if err := d.files.write(d.paths, s); err != nil {
 		d.log.Error("files", "error", err)
 	}
-	if config, known := probeConfig(s); known {
-		d.prober.Set(config)
-	}
+	// The probe's pod comes after what the node is waited for.
+	defer func() {
+		if config, known := probeConfig(s); known {
+			d.prober.Set(config)
+		}
+	}()
 	ready, _ := s.Ready()
 	line := status.Line(s)
 	d.mu.Lock()
