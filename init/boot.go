@@ -67,6 +67,10 @@ type system struct {
 	seen     chan struct{} // closed when the first uplink was seen
 	stateDir string        // where state is kept; empty when nowhere lasting
 
+	// blessing is held while the slot is blessed, and for good once the node
+	// leaves its disks: no boot partition is mounted behind its back.
+	blessing sync.Mutex
+
 	services     sync.WaitGroup
 	stopServices context.CancelFunc
 }

@@ -107,6 +107,8 @@ func (s *system) readNodeFile() {
 
 // bless tells the boot loader that this slot works.
 func (s *system) bless() {
+	s.blessing.Lock()
+	defer s.blessing.Unlock()
 	value, ok := s.args.Get(profiles.ArgSlot)
 	if !ok {
 		return // started by hand, without a boot loader that counts

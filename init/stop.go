@@ -27,6 +27,7 @@ func (s *system) stopAll() {
 		s.saveTime()
 	}
 	s.cancel()
+	s.blessing.Lock() // never given back: the node is going down
 	s.leaveData()
 }
 
