@@ -3,13 +3,13 @@ package builder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"weft/builder/apt"
+	"weft/builder/file"
 	"weft/builder/plan"
 	"weft/document"
 )
@@ -42,27 +42,14 @@ func (o Options) lock(ctx context.Context) (*apt.Lock, error) {
 }
 
 // WriteLock writes a lock file, whole or not at all.
-func WriteLock(path string, lock *apt.Lock) (err error) {
+func WriteLock(path string, lock *apt.Lock) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".weft.lock-*")
-	if err != nil {
+	return file.Write(path, func(f *os.File) error {
+		_, err := f.Write(lock.Bytes())
 		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-			err = fmt.Errorf("write the lock %s: %w", path, err)
-		}
-	}()
-	_, err = f.Write(lock.Bytes())
-	// CreateTemp makes files that only their owner reads; a lock is for all
-	// who build.
-	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	})
 }
 
 // Relock looks up what the plans need anew and returns a lock in which those

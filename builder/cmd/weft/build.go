@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft/builder"
+	"weft/builder/file"
 	"weft/builder/image"
 	"weft/builder/node"
 
@@ -139,7 +140,7 @@ func compressFile(from, to string, read func(int64)) error {
 		return err
 	}
 	defer in.Close()
-	return writeWhole(to, func(f *os.File) error {
+	return file.Write(to, func(f *os.File) error {
 		w, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedDefault))
 		if err != nil {
 			return err

@@ -1,15 +1,19 @@
-package main
+// Package file writes files whole or not at all.
+//
+// Disk images are sparse and have a writer of their own in package disk.
+package file
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 )
 
-// writeWhole makes the file path by fill, whole or not at all.
-func writeWhole(path string, fill func(*os.File) error) (err error) {
+// Write makes the file path by fill: beside it under another name, flushed to
+// the disk and then renamed. path holds either what it held before or all
+// that fill wrote; everybody may read it.
+func Write(path string, fill func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -25,16 +29,4 @@ func writeWhole(path string, fill func(*os.File) error) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
-}
-
-// A counted reader tells how much was read.
-type counted struct {
-	io.Reader
-	read func(int64)
-}
-
-func (c counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.read(int64(n))
-	return n, err
 }
