@@ -48,6 +48,13 @@ func (b builds) prepare(ctx context.Context) error {
 
 // measure prints the figures of builds.
 func (b builds) measure(ctx context.Context, m meter) error {
+	// Nothing at all is there: indexes and packages are downloaded too.
+	empty, err := b.build(ctx, "empty", filepath.Join(b.dir, "nothing"), profileName,
+		"--lock", filepath.Join(b.dir, "empty.lock"))
+	if err != nil {
+		return err
+	}
+	m.figure("build.download.wall", empty.wall.Seconds(), "s")
 	cold, err := b.emptyCache()
 	if err != nil {
 		return err
