@@ -48,6 +48,7 @@ func withDefaults(c profiles.Netd) profiles.Netd {
 		{&c.Paths.Socket, profiles.DefaultNetdPaths.Socket},
 		{&c.Paths.SubnetEnv, profiles.DefaultNetdPaths.SubnetEnv},
 		{&c.Paths.CNI, profiles.DefaultNetdPaths.CNI},
+		{&c.Paths.State, profiles.DefaultNetdPaths.State},
 	} {
 		if *p.path == "" {
 			*p.path = p.fallback

@@ -55,7 +55,7 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 		notifier: status.Notifier{Socket: os.Getenv("NOTIFY_SOCKET")}}
 	d.prober = probe.New(log, time.Now, uint16(rand.Uint32()), d.probed)
 	d.snapshot.Store(&reconcile.Snapshot{Config: loopConfig(config)})
-	peers := store.NewStatic(config.Node.Name, config.Network.Peers)
+	peers := store.NewStatic(config.Node.Name, config.Network.Backend.Canonical(), config.Network.Peers)
 	loop := reconcile.New(conn, firewall.NFT{}, peers, loopConfig(config), log, time.Now, d.passed)
 	listeners, err := status.Listen(config.Paths.Socket, config.Listen)
 	if err != nil {
@@ -108,7 +108,7 @@ func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, file stri
 		if next := loopConfig(config); !reflect.DeepEqual(next, d.snapshot.Load().Config) {
 			loop.Configure(ctx, next)
 		}
-		peers.Replace(config.Node.Name, config.Network.Peers)
+		peers.Replace(config.Node.Name, config.Network.Backend.Canonical(), config.Network.Peers)
 	}
 }
 

@@ -1,16 +1,23 @@
 package profiles
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // Defaults of a network, flannel's (pkg/backend/vxlan/vxlan.go, main.go).
 const (
-	// BackendVXLAN is the backend that carries Ethernet over UDP.
-	BackendVXLAN = "vxlan"
 	// DefaultVNI is flannel's VXLAN network identifier.
 	DefaultVNI = 1
 	// DefaultPort is the UDP port that Linux used before IANA assigned 4789;
 	// flannel and K3s keep it.
 	DefaultPort = 8472
+	// DefaultListenPort and DefaultListenPortV6 are WireGuard's ports in
+	// flannel (pkg/backend/wireguard).
+	DefaultListenPort   = 51820
+	DefaultListenPortV6 = 51821
+	// DefaultESPProposal is flannel's (pkg/backend/ipsec).
+	DefaultESPProposal = "aes128gcm16-sha256-prfsha256-ecp256"
 	// DefaultHostnamePrefix stands before names derived from hardware.
 	DefaultHostnamePrefix = "node"
 	// DefaultListen is where netd's status server listens on loopback.
@@ -18,7 +25,7 @@ const (
 )
 
 // Backends lists the backends netd has.
-var Backends = []string{BackendVXLAN}
+var Backends = []string{BackendVXLAN, BackendHostGW, BackendWireGuard, BackendWireGuardNative, BackendIPsec, BackendNone}
 
 // WithDefaults returns the profile with every default filled in. The profile
 // itself stays as it is; the two share no memory that either writes to.
@@ -47,17 +54,36 @@ func (n Network) WithDefaults() Network {
 	if n.Backend.Type == "" {
 		n.Backend.Type = BackendVXLAN
 	}
-	if n.Backend.VNI == 0 {
-		n.Backend.VNI = DefaultVNI
+	n.Backend = n.Backend.withDefaults()
+	if n.Store.Type == "" {
+		n.Store.Type = StoreStatic
 	}
-	if n.Backend.Port == 0 {
-		n.Backend.Port = DefaultPort
+	if n.Firewall.Mode == "" {
+		n.Firewall.Mode = FirewallNFTables
 	}
-	n.Backend.ChecksumOffload = orDefault(n.Backend.ChecksumOffload, true)
+	n.Firewall.ForwardRules = orDefault(n.Firewall.ForwardRules, true)
+	n.Firewall.RandomFully = orDefault(n.Firewall.RandomFully, true)
 	n.Masquerade.IPv4 = orDefault(n.Masquerade.IPv4, n.HasIPv4())
 	n.Masquerade.IPv6 = orDefault(n.Masquerade.IPv6, false)
 	n.Peers = withPeerDefaults(n.Peers)
 	return n
+}
+
+// withDefaults fills in what the backend's type has and the file leaves out.
+func (b Backend) withDefaults() Backend {
+	switch b.Canonical() {
+	case BackendVXLAN:
+		b.VNI = cmp.Or(b.VNI, DefaultVNI)
+		b.Port = cmp.Or(b.Port, DefaultPort)
+		b.ChecksumOffload = orDefault(b.ChecksumOffload, true)
+	case BackendWireGuard:
+		b.Mode = cmp.Or(b.Mode, ModeSeparate)
+		b.ListenPort = cmp.Or(b.ListenPort, DefaultListenPort)
+		b.ListenPortV6 = cmp.Or(b.ListenPortV6, DefaultListenPortV6)
+	case BackendIPsec:
+		b.ESPProposal = cmp.Or(b.ESPProposal, DefaultESPProposal)
+	}
+	return b
 }
 
 // defaultLength returns the usual length of a node's subnet, or the longest

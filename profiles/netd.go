@@ -35,8 +35,12 @@ type NetdNode struct {
 	// Addresses are where peers reach this node, at most one of each family.
 	// When empty netd takes them from the device of the default route.
 	Addresses []netip.Addr `yaml:"addresses,omitempty"`
-	// Subnets are this node's pod subnets, at most one of each family.
-	Subnets []netip.Prefix `yaml:"subnets"`
+	// ExternalAddresses are what peers are told to reach this node at instead
+	// of Addresses, at most one of each family.
+	ExternalAddresses []netip.Addr `yaml:"externalAddresses,omitempty"`
+	// Subnets are this node's pod subnets, at most one of each family. With a
+	// store that gives them out they may be left out.
+	Subnets []netip.Prefix `yaml:"subnets,omitempty"`
 	// MAC is the address of the VTEP device; derived from Name by [VTEPMAC]
 	// when empty.
 	MAC string `yaml:"mac,omitempty"`
@@ -50,6 +54,9 @@ type NetdPaths struct {
 	SubnetEnv string `yaml:"subnetEnv"`
 	// CNI is the conflist netd writes.
 	CNI string `yaml:"cni"`
+	// State is a directory that lasts: the WireGuard key, the last known
+	// leases, the last subnets. Only netd may read it.
+	State string `yaml:"state,omitempty"`
 }
 
 // DefaultNetdPaths are the paths of a node built by weft; SubnetEnv and CNI
@@ -58,4 +65,5 @@ var DefaultNetdPaths = NetdPaths{
 	Socket:    "/run/weft/netd.sock",
 	SubnetEnv: "/run/flannel/subnet.env",
 	CNI:       "/etc/cni/net.d/10-weft.conflist",
+	State:     "/data/weft/netd",
 }

@@ -23,6 +23,9 @@ type Node struct {
 	// the device that carries one is the underlay. When empty, the device of
 	// the default route is, with its first global address.
 	Addresses []netip.Addr `yaml:"addresses,omitempty"`
+	// ExternalAddresses are what peers reach this node at when the profile
+	// says network.externalIP, at most one of each family.
+	ExternalAddresses []netip.Addr `yaml:"externalAddresses,omitempty"`
 	// Subnets are this node's pod subnets, at most one of each family; taken
 	// from the profile's peer list by name, or else derived from the node's
 	// UUID, when empty.

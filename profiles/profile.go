@@ -50,7 +50,17 @@ type Network struct {
 	// Masquerade says for which families pod traffic that leaves the network
 	// takes the node's address.
 	Masquerade Masquerade `yaml:"masquerade,omitempty"`
-	// Peers are the other nodes, for a network without a store.
+	// Underlay chooses the devices that carry the network, for nodes whose
+	// file gives no addresses.
+	Underlay Underlay `yaml:"underlay,omitempty"`
+	// ExternalIP makes peers reach each other at the external addresses of
+	// their node files, as flannel's external-ip.
+	ExternalIP bool `yaml:"externalIP,omitempty"`
+	// Firewall is the packet filter.
+	Firewall Firewall `yaml:"firewall,omitempty"`
+	// Store is where the nodes learn of each other.
+	Store Store `yaml:"store,omitempty"`
+	// Peers are the other nodes, for a network whose store is static.
 	Peers []Peer `yaml:"peers,omitempty"`
 	// Probe makes netd keep a small pod of its own (a network namespace on
 	// the CNI bridge with the last usable address of the node's subnet) and
@@ -65,28 +75,6 @@ type SubnetLength struct {
 	IPv4 int `yaml:"ipv4,omitempty"`
 	// IPv6 is 64 when zero and the network leaves room, as flannel's.
 	IPv6 int `yaml:"ipv6,omitempty"`
-}
-
-// Backend is how pods on two nodes reach each other. Names and defaults are
-// flannel's, spelled in lower camel case.
-type Backend struct {
-	// Type is vxlan, the only one so far.
-	Type string `yaml:"type"`
-	// VNI is the VXLAN network identifier, 1..16777215; 1 when zero.
-	VNI int `yaml:"vni,omitempty"`
-	// Port is the UDP port of the tunnel; 8472 when zero.
-	Port int `yaml:"port,omitempty"`
-	// MTU is the MTU of the tunnel device; derived from the underlay when 0.
-	MTU int `yaml:"mtu,omitempty"`
-	// DirectRouting sends to peers on the same link without a tunnel.
-	DirectRouting bool `yaml:"directRouting,omitempty"`
-	// Learning lets the tunnel device learn forwarding entries from traffic.
-	Learning bool `yaml:"learning,omitempty"`
-	// GBP turns on the group-based policy extension.
-	GBP bool `yaml:"gbp,omitempty"`
-	// ChecksumOffload false turns transmit checksum offload off on the
-	// tunnel device, for NICs that get it wrong; true when nil.
-	ChecksumOffload *bool `yaml:"checksumOffload,omitempty"`
 }
 
 // Masquerade says which families are masqueraded on the way out.
@@ -109,6 +97,11 @@ type Peer struct {
 	// MAC is the address of its VTEP device; derived from Name by
 	// [VTEPMAC] when empty.
 	MAC string `yaml:"mac,omitempty"`
+	// PublicKey is the node's WireGuard key, in base64; needed by backend
+	// wireguard.
+	PublicKey string `yaml:"publicKey,omitempty"`
+	// UUID is the node's identity (RFC 9562), when it is known beforehand.
+	UUID string `yaml:"uuid,omitempty"`
 }
 
 // Hostname says how the node gets its name when the node file gives none.

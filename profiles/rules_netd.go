@@ -118,7 +118,11 @@ func checkPaths(n Netd, d *document.Document) document.Problems {
 		{"paths.socket", n.Paths.Socket},
 		{"paths.subnetEnv", n.Paths.SubnetEnv},
 		{"paths.cni", n.Paths.CNI},
+		{"paths.state", n.Paths.State},
 	} {
+		if f.path == "" && f.at == "paths.state" {
+			continue // netd has a default
+		}
 		if !path.IsAbs(f.path) || path.Clean(f.path) != f.path || f.path == "/" {
 			found = append(found, d.Problem(f.at, fmt.Sprintf("%s must be an absolute path of a file", f.at)))
 		}

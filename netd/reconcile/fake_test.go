@@ -99,7 +99,7 @@ func manyPeers(n int) []profiles.Peer {
 
 // newTestLoop is a loop that has heard of the peers and made its first pass.
 func newTestLoop(k *fakeKernel, peers []profiles.Peer) *Loop {
-	l := New(k, &fakeFirewall{}, store.NewStatic("self", nil), testConfig(), quiet,
+	l := New(k, &fakeFirewall{}, store.NewStatic("self", lease.VXLAN, nil), testConfig(), quiet,
 		time.Now, func(Snapshot) {})
 	l.take(updateOf(peers))
 	l.step(context.Background())
@@ -108,7 +108,7 @@ func newTestLoop(k *fakeKernel, peers []profiles.Peer) *Loop {
 
 // updateOf is a full update of peers.
 func updateOf(peers []profiles.Peer) update {
-	for u := range store.NewStatic("self", peers).Watch(context.Background()) {
+	for u := range store.NewStatic("self", lease.VXLAN, peers).Watch(context.Background()) {
 		return update{Update: u}
 	}
 	return update{}
@@ -118,7 +118,7 @@ func updateOf(peers []profiles.Peer) update {
 func leasesOf(peers []profiles.Peer) []lease.Lease {
 	leases := make([]lease.Lease, len(peers))
 	for i, p := range peers {
-		leases[i] = store.FromPeer(p)
+		leases[i] = store.FromPeer(lease.VXLAN, p)
 	}
 	return leases
 }

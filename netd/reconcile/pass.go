@@ -196,11 +196,11 @@ func (l *Loop) keepFirewall(drift bool) {
 // publishOwn tells the store this node's lease when it has changed.
 func (l *Loop) publishOwn(ctx context.Context) {
 	own := lease.Lease{
-		Node: l.node.Name, UUID: l.config.Node.UUID, Backend: l.config.Network.Backend.Type,
+		Node: l.node.Name, UUID: l.config.Node.UUID, Backend: l.config.Network.Backend.Canonical(),
 		IPv4: lease.Half{Subnet: l.node.IPv4, Address: l.node.Underlay.IPv4.Address, MAC: l.node.MAC.String()},
 		IPv6: lease.Half{Subnet: l.node.IPv6, Address: l.node.Underlay.IPv6.Address, MAC: l.node.MAC.String()},
 	}
-	if own == l.own {
+	if own.Equal(l.own) {
 		return
 	}
 	l.own = own
@@ -209,7 +209,7 @@ func (l *Loop) publishOwn(ctx context.Context) {
 	}
 	ctx, l.lastOwn = context.WithCancel(ctx)
 	go func() {
-		if err := l.store.Publish(ctx, own); err != nil && ctx.Err() == nil {
+		if err := l.store.Publish(ctx, own, func(lease.Lease) {}); err != nil && ctx.Err() == nil {
 			l.log.Warn("own lease", "error", fmt.Errorf("publish: %w", err))
 		}
 	}()

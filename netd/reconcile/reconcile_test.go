@@ -32,7 +32,7 @@ func TestFirstPassProgramsEverythingAndIsReady(t *testing.T) {
 
 func TestNothingIsTouchedBeforeTheStoreHasAnswered(t *testing.T) {
 	k := newFakeKernel()
-	l := New(k, &fakeFirewall{}, store.NewStatic("self", nil), testConfig(), quiet, time.Now, func(Snapshot) {})
+	l := New(k, &fakeFirewall{}, store.NewStatic("self", lease.VXLAN, nil), testConfig(), quiet, time.Now, func(Snapshot) {})
 	l.hear([]kernel.Event{{Lost: true}})
 	l.step(context.Background())
 	if len(k.applied) != 0 || len(k.scopes) != 0 {
@@ -179,7 +179,7 @@ func TestNewLeasesJoinWithoutReadingTheKernel(t *testing.T) {
 	reads := len(k.scopes)
 	all := manyPeers(5)
 	for i := 3; i < 5; i++ {
-		l.take(update{Update: store.Update{Set: map[string]lease.Lease{fmt.Sprint(i): store.FromPeer(all[i])}}})
+		l.take(update{Update: store.Update{Set: map[string]lease.Lease{fmt.Sprint(i): store.FromPeer(lease.VXLAN, all[i])}}})
 	}
 	l.step(context.Background())
 	if len(k.scopes) != reads || len(l.state.Peers) != 5 || len(k.applied[len(k.applied)-1]) != 6 {
@@ -213,7 +213,7 @@ func BenchmarkOneMoreLease(b *testing.B) {
 	b.ResetTimer()
 	for i := range b.N {
 		key := fmt.Sprintf("%06d new", 5000+i)
-		l.take(update{Update: store.Update{Set: map[string]lease.Lease{key: store.FromPeer(more[5000+i])}}})
+		l.take(update{Update: store.Update{Set: map[string]lease.Lease{key: store.FromPeer(lease.VXLAN, more[5000+i])}}})
 		l.step(context.Background())
 	}
 }

@@ -20,17 +20,17 @@ type Static struct {
 
 var _ Store = (*Static)(nil)
 
-// NewStatic returns a store of peers. The entry named self is left out, so
+// NewStatic returns a store of peers, all of which use one backend. The entry named self is left out, so
 // that all nodes can carry one list.
-func NewStatic(self string, peers []profiles.Peer) *Static {
-	return &Static{set: leases(self, peers), changed: make(chan struct{})}
+func NewStatic(self, backend string, peers []profiles.Peer) *Static {
+	return &Static{set: leases(self, backend, peers), changed: make(chan struct{})}
 }
 
 // Replace makes peers the new content; watchers get it as a full update.
-func (s *Static) Replace(self string, peers []profiles.Peer) {
+func (s *Static) Replace(self, backend string, peers []profiles.Peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.set = leases(self, peers)
+	s.set = leases(self, backend, peers)
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -63,7 +63,7 @@ func between(old, set map[string]lease.Lease) Update {
 	}
 	u := Update{Set: map[string]lease.Lease{}}
 	for key, l := range set {
-		if was, found := old[key]; !found || was != l {
+		if was, found := old[key]; !found || !was.Equal(l) {
 			u.Set[key] = l
 		}
 	}
@@ -76,34 +76,37 @@ func between(old, set map[string]lease.Lease) Update {
 	return u
 }
 
-// Publish does nothing: every node already carries the whole list.
-func (s *Static) Publish(context.Context, lease.Lease) error { return nil }
+// Publish grants what it is given: every node already carries the whole list.
+func (s *Static) Publish(_ context.Context, own lease.Lease, granted func(lease.Lease)) error {
+	granted(own)
+	return nil
+}
 
 // leases turns the peers of a configuration into leases. Two peers of one
 // name stay two leases, so that package wanted can refuse the second.
-func leases(self string, peers []profiles.Peer) map[string]lease.Lease {
+func leases(self, backend string, peers []profiles.Peer) map[string]lease.Lease {
 	set := make(map[string]lease.Lease, len(peers))
 	for i, p := range peers {
 		if p.Name != self {
-			set[fmt.Sprintf("%06d %s", i, p.Name)] = FromPeer(p)
+			set[fmt.Sprintf("%06d %s", i, p.Name)] = FromPeer(backend, p)
 		}
 	}
 	return set
 }
 
 // FromPeer is the lease that a peer of the configuration stands for.
-func FromPeer(p profiles.Peer) lease.Lease {
+func FromPeer(backend string, p profiles.Peer) lease.Lease {
 	mac := p.MAC
 	if mac == "" {
 		mac = profiles.VTEPMAC(p.Name).String()
 	}
-	l := lease.Lease{Node: p.Name, Backend: lease.VXLAN}
+	l := lease.Lease{Node: p.Name, UUID: p.UUID, Backend: backend}
 	for _, subnet := range p.Subnets {
 		half := &l.IPv6
 		if subnet.Addr().Is4() {
 			half = &l.IPv4
 		}
-		half.Subnet, half.MAC = subnet, mac
+		half.Subnet, half.MAC, half.PublicKey = subnet, mac, p.PublicKey
 	}
 	for _, address := range p.Addresses {
 		half := &l.IPv6

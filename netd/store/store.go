@@ -40,13 +40,30 @@ func (u Update) Apply(leases map[string]lease.Lease) map[string]lease.Lease {
 
 // A Store holds the leases of a cluster.
 //
-// Watch delivers the full set first and then every change; after any gap it
-// delivers a full set again, so a consumer never needs to ask what it missed.
-// An error delivered says what is wrong now and does not end the watch; the
-// watch ends with its context or when the consumer stops.
+// Watch delivers the full set of the other nodes' leases first and then every
+// change; after any gap it delivers a full set again, so a consumer never
+// needs to ask what it missed. An error delivered says what is wrong now and
+// does not end the watch; the watch ends with its context or when the
+// consumer stops.
 //
-// Publish writes this node's own lease and keeps it alive until ctx ends.
+// Publish writes this node's own lease and keeps it alive until ctx ends;
+// ending it leaves the lease in the store. Subnets that own leaves open are
+// the store's to choose. granted is called, from Publish, with the lease as
+// it stands in the store: when it has been written, and again when the store
+// changes it. An error that will pass is logged and tried again; the error
+// returned says why trying again is of no use.
 type Store interface {
 	Watch(ctx context.Context) iter.Seq2[Update, error]
-	Publish(ctx context.Context, own lease.Lease) error
+	Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease)) error
 }
+
+// Problem is an error delivered by Watch about one entry of the store: the
+// entry is skipped and all others count.
+type Problem struct {
+	// Key is the entry, as the store names it.
+	Key string
+	// Reason says what is wrong with it, Fix what to do about it.
+	Reason, Fix string
+}
+
+func (p *Problem) Error() string { return p.Key + ": " + p.Reason + "; fix: " + p.Fix }

@@ -17,7 +17,7 @@ func peer(name, address, subnet string) profiles.Peer {
 
 func TestStaticDeliversTheFullSetAndThenChanges(t *testing.T) {
 	a, b := peer("a", "10.0.0.1", "10.244.1.0/24"), peer("b", "10.0.0.2", "10.244.2.0/24")
-	s := NewStatic("self", []profiles.Peer{peer("self", "10.0.0.9", "10.244.9.0/24"), a})
+	s := NewStatic("self", lease.VXLAN, []profiles.Peer{peer("self", "10.0.0.9", "10.244.9.0/24"), a})
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var leases map[string]lease.Lease
@@ -32,12 +32,12 @@ func TestStaticDeliversTheFullSetAndThenChanges(t *testing.T) {
 			if !u.Full || len(leases) != 1 {
 				t.Fatalf("first update is %+v, want the full set without this node", u)
 			}
-			s.Replace("self", []profiles.Peer{peer("self", "10.0.0.9", "10.244.9.0/24"), a, b})
+			s.Replace("self", lease.VXLAN, []profiles.Peer{peer("self", "10.0.0.9", "10.244.9.0/24"), a, b})
 		case 2:
 			if u.Full || len(u.Set) != 1 || len(leases) != 2 {
 				t.Fatalf("second update is %+v, want what is new", u)
 			}
-			s.Replace("self", nil)
+			s.Replace("self", lease.VXLAN, nil)
 		case 3:
 			if len(u.Gone) != 2 || len(leases) != 0 {
 				t.Fatalf("third update is %+v, want both gone", u)
@@ -49,7 +49,7 @@ func TestStaticDeliversTheFullSetAndThenChanges(t *testing.T) {
 }
 
 func TestPeerWithoutMACHasTheOneOfItsName(t *testing.T) {
-	l := FromPeer(peer("a", "fd00::1", "fd42:0:0:1::/64"))
+	l := FromPeer("vxlan", peer("a", "fd00::1", "fd42:0:0:1::/64"))
 	if l.IPv6.MAC != profiles.VTEPMAC("a").String() || !l.IPv4.IsZero() || l.IPv6.Address != netip.MustParseAddr("fd00::1") {
 		t.Errorf("lease is %+v", l)
 	}
@@ -58,7 +58,7 @@ func TestPeerWithoutMACHasTheOneOfItsName(t *testing.T) {
 func TestWatchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for range NewStatic("self", nil).Watch(ctx) {
+	for range NewStatic("self", lease.VXLAN, nil).Watch(ctx) {
 		cancel()
 	}
 }
