@@ -3,7 +3,6 @@ package lease
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -28,7 +27,7 @@ type wireguardData struct {
 // and for a family the lease does not serve.
 func (l Lease) Data(ipv6 bool) (json.RawMessage, error) {
 	half := *l.Half(ipv6)
-	if half.IsZero() {
+	if !half.Subnet.IsValid() && !half.Address.IsValid() {
 		return nil, nil
 	}
 	switch l.Backend {
@@ -78,20 +77,31 @@ type extra struct {
 }
 
 // Extra is what the lease says beyond flannel's fields, as JSON: the node's
-// name and identity, and what WireGuard's rotation and roaming need.
+// name and identity, and what WireGuard's rotation and roaming need. It fits
+// in [MaxData]: what does not of the learned endpoints, which only help, is
+// left out, since peers would refuse the whole lease.
 func (l Lease) Extra() (json.RawMessage, error) {
 	e := extra{Node: l.Node, UUID: l.UUID, Learned: l.Learned}
 	if !l.Lane.IsZero() {
 		e.Lane = &l.Lane
 	}
-	return json.Marshal(e)
+	for {
+		data, err := json.Marshal(e)
+		if err != nil || len(data) <= MaxData {
+			return data, err
+		}
+		if len(e.Learned) == 0 {
+			return nil, fmt.Errorf("what netd adds to a lease has %d bytes, the limit is %d", len(data), MaxData)
+		}
+		e.Learned = e.Learned[:len(e.Learned)*3/4]
+	}
 }
 
 // SetExtra reads what [Lease.Extra] wrote. A lease without it, of flanneld,
 // stays as it is.
 func (l *Lease) SetExtra(data []byte) error {
 	if len(data) > MaxData {
-		return errors.New("what netd adds to a lease is too large")
+		return fmt.Errorf("what netd adds to a lease has %d bytes, the limit is %d", len(data), MaxData)
 	}
 	if data = bytes.TrimSpace(data); len(data) == 0 {
 		return nil

@@ -22,6 +22,12 @@ type Update struct {
 	Set map[string]lease.Lease
 	// Gone are the keys of leases that ended; empty in a full update.
 	Gone []string
+	// Kept says that the update is not the store's own word but what was kept
+	// on disk of an earlier one, until the store answers.
+	Kept bool
+	// Revision numbers the store's states upwards; 0 when the store does not
+	// number them. One that falls is of a store that was put back.
+	Revision int64
 }
 
 // Apply brings leases up to date with u and returns them. leases may be nil.

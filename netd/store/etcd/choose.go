@@ -1,0 +1,225 @@
+package etcd
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+
+	"weft/netd/lease"
+	"weft/netd/store/etcd/client"
+)
+
+// DuplicateError is another node that is this one: it has its address, or its
+// identity.
+type DuplicateError struct {
+	// Key is the other node's lease.
+	Key string
+	// Node, UUID and Address are what the lease says of it.
+	Node, UUID string
+	Address    netip.Addr
+	// Identity says that the other has this node's UUID, not only its
+	// address.
+	Identity bool
+}
+
+func (e *DuplicateError) Error() string {
+	if e.Identity {
+		return fmt.Sprintf("%s: a node at %s runs with this node's identity %s; fix: one of the two was cloned: erase its data partition", e.Key, e.Address, e.UUID)
+	}
+	return fmt.Sprintf("%s: node %s (%s) has this node's address %s; fix: give one of the two another address, or delete the key if that node is gone", e.Key, e.Node, e.UUID, e.Address)
+}
+
+// TakenError is a fixed subnet that another node has.
+type TakenError struct {
+	// Subnet is what this node is configured to have, Key the lease that
+	// overlaps it, of Node.
+	Subnet netip.Prefix
+	Key    string
+	Node   string
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("%s: node %s has %s, which is this node's by its configuration; fix: give this node another subnet, or delete the key if that node is gone", e.Key, e.Node, e.Subnet)
+}
+
+// FullError is a network without a free subnet.
+type FullError struct {
+	// Network is the one, Length that of its subnets.
+	Network netip.Prefix
+	Length  int
+}
+
+func (e *FullError) Error() string {
+	return fmt.Sprintf("no /%d of %s is free; fix: delete leases of nodes that are gone, or widen subnetMin and subnetMax", e.Length, e.Network)
+}
+
+// wish is what a node wants of the store.
+type wish struct {
+	lease lease.Lease // subnets that are not fixed are open
+	// last are the subnets it had, to be asked for again.
+	last subnets
+	// seed decides which of the free subnets it gets.
+	seed uint64
+}
+
+// choice is the entry to write.
+type choice struct {
+	subnets subnets
+	prior   *entry  // the entry with these subnets there is already, of this node
+	old     []entry // others of this node, to be deleted with it
+	// careful asks for the whole table to be unchanged, since no single key
+	// would show that another node had the same idea.
+	careful bool
+}
+
+// choose decides which subnets a node gets. It touches nothing: equal
+// arguments give equal results.
+func choose(entries []entry, p pools, w wish) (choice, error) {
+	if err := duplicate(entries, w.lease); err != nil {
+		return choice{}, err
+	}
+	mine := ownEntries(entries, w)
+	others := slices.DeleteFunc(slices.Clone(entries), func(e entry) bool {
+		return slices.ContainsFunc(mine, func(m entry) bool { return m.key == e.key })
+	})
+	var had subnets
+	if len(mine) > 0 {
+		had = mine[0].subnets
+	}
+	c, err := pickSubnets(others, p, w, had)
+	if err != nil {
+		return choice{}, err
+	}
+	for _, m := range mine {
+		if m.subnets == c.subnets {
+			c.prior = &m
+		} else {
+			c.old = append(c.old, m)
+		}
+	}
+	return c, nil
+}
+
+// duplicate looks for another node with this node's address. A lease without
+// a UUID is flanneld's: on the same node, since netd takes its place there.
+func duplicate(entries []entry, own lease.Lease) error {
+	for _, e := range entries {
+		if e.bad != nil || e.lease.UUID == "" || e.lease.UUID == own.UUID {
+			continue
+		}
+		for _, ipv6 := range []bool{false, true} {
+			if a := own.Half(ipv6).Address; a.IsValid() && a == e.lease.Half(ipv6).Address {
+				return &DuplicateError{Key: e.key, Node: e.lease.Node, UUID: e.lease.UUID, Address: a}
+			}
+		}
+	}
+	return nil
+}
+
+// ownEntries are the entries of this node, the best first: by its identity
+// and, the newest first; then by its address, flanneld's; then one that
+// cannot be read where its lease was.
+func ownEntries(entries []entry, w wish) []entry {
+	var byUUID, byAddress, unread []entry
+	for _, e := range entries {
+		switch {
+		case e.bad != nil:
+			if e.subnets != (subnets{}) && e.subnets == w.last {
+				unread = append(unread, e)
+			}
+		case e.lease.UUID == w.lease.UUID:
+			byUUID = append(byUUID, e)
+		case e.lease.UUID == "" && sameAddress(e.lease, w.lease):
+			byAddress = append(byAddress, e)
+		}
+	}
+	slices.SortFunc(byUUID, func(a, b entry) int { return int(b.modified - a.modified) })
+	return slices.Concat(byUUID, byAddress, unread)
+}
+
+// sameAddress reports whether two leases are of one address: the IPv4 one,
+// by which flannel knows its own, or, without, the IPv6 one.
+func sameAddress(a, b lease.Lease) bool {
+	if b.IPv4.Address.IsValid() {
+		return a.IPv4.Address == b.IPv4.Address
+	}
+	return b.IPv6.Address.IsValid() && a.IPv6.Address == b.IPv6.Address
+}
+
+// pickSubnets finds the subnets of both families: those fixed, those had,
+// those asked for again, or free ones.
+func pickSubnets(others []entry, p pools, w wish, had subnets) (choice, error) {
+	var c choice
+	v4, number, _, err := pickOne(others, p.v4, false, w, w.lease.IPv4.Subnet, had.v4, w.last.v4, nil)
+	if err != nil {
+		return c, err
+	}
+	// The two families are paired by number, so that two nodes which choose
+	// at once collide in the key's IPv4 half or in neither.
+	v6, _, paired, err := pickOne(others, p.v6, true, w, w.lease.IPv6.Subnet, had.v6, w.last.v6, number)
+	if err != nil {
+		return c, err
+	}
+	c.subnets = subnets{v4, v6}
+	c.careful = p.v4 != nil && p.v6 != nil && number != nil && !paired
+	return c, nil
+}
+
+// pickOne finds the subnet of one family. number is that of a subnet that was
+// chosen freely; paired says that pair was taken.
+func pickOne(others []entry, p *pool, ipv6 bool, w wish, fixed, had, last netip.Prefix, pair *uint64) (subnet netip.Prefix, number *uint64, paired bool, err error) {
+	if p == nil {
+		return netip.Prefix{}, nil, false, nil
+	}
+	var taken []netip.Prefix
+	for _, e := range others {
+		s := e.subnets.v4
+		if ipv6 {
+			s = e.subnets.v6
+		}
+		if fixed.IsValid() && overlap(s, fixed) {
+			return netip.Prefix{}, nil, false, &TakenError{Subnet: fixed, Key: e.key, Node: e.lease.Node}
+		}
+		taken = append(taken, s)
+	}
+	if fixed.IsValid() {
+		return fixed, nil, false, nil
+	}
+	for _, s := range []netip.Prefix{had, last} {
+		if s.IsValid() && p.holds(s) && (s == had || !slices.ContainsFunc(taken, func(t netip.Prefix) bool { return overlap(t, s) })) {
+			return s, nil, false, nil
+		}
+	}
+	gaps := p.free(taken)
+	if pair != nil && isFree(gaps, *pair) {
+		return p.subnet(*pair), pair, true, nil
+	}
+	subnet, n, found := p.pick(gaps, w.seed)
+	if !found {
+		return netip.Prefix{}, nil, false, &FullError{Network: p.network, Length: p.length}
+	}
+	return subnet, &n, false, nil
+}
+
+// holds reports whether a subnet is one of the network that a node can have.
+func (p pool) holds(s netip.Prefix) bool {
+	return s.Bits() > p.network.Bits() && p.network.Contains(s.Addr())
+}
+
+// seed is a node's own start into the free subnets, another at each attempt.
+func seed(uuid string, attempt int) uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, uuid, attempt)
+	return h.Sum64()
+}
+
+// collision are the keys that may not exist when the choice is written: those
+// with the same IPv4 subnet in any company, or, where an old one of this node
+// may be among them, the key itself.
+func (c choice) collision(dir string) client.Range {
+	if c.subnets.v4.IsValid() && len(c.old) == 0 {
+		return client.Prefix(dir + c.subnets.v4.Addr().String() + "-")
+	}
+	return client.Range{From: dir + c.subnets.name()}
+}
