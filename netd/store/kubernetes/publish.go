@@ -1,0 +1,264 @@
+package kubernetes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"weft/netd/lease"
+)
+
+// strategic merges lists of conditions by their type. A JSON merge patch
+// would put the one it has in place of all, the node's Ready among them
+// ([API], "Strategic merge patch").
+const strategic = "application/strategic-merge-patch+json"
+
+// The condition that says the node's network is there, in the words of
+// flannel (pkg/subnet/kube/kube.go, SetNodeNetworkUnavailable).
+const (
+	networkUnavailable = "NetworkUnavailable"
+	isFalse            = "False"
+	upReason           = "FlannelIsUp"
+	upMessage          = "weft netd is running on this node"
+)
+
+// quarrel is how long annotations that somebody else has changed are left at
+// that, so that two daemons on one node do not write as fast as they can.
+const quarrel = 10 * time.Second
+
+// patchTimeout is how long a patch may take, its answer included.
+const patchTimeout = time.Minute
+
+// A publisher writes one lease into one object and keeps it there.
+type publisher struct {
+	store   *Store
+	log     *slog.Logger
+	own     lease.Lease
+	granted func(lease.Lease)
+
+	// version is that of our last patch as long as the watch has not shown
+	// it: what comes before it is old news.
+	version string
+	// last is what was written last, and when.
+	last   written
+	lastAt time.Time
+	// grants is what was granted last; nil before that.
+	grants *lease.Lease
+	// up is the UID of the object whose condition was seen to last.
+	up string
+	// told is what was logged last.
+	told string
+}
+
+// newPublisher refuses a lease that can never be written.
+func newPublisher(s *Store, own lease.Lease, granted func(lease.Lease)) (*publisher, error) {
+	if own.Backend == "" {
+		return nil, errors.New("own lease: it has no backend")
+	}
+	if _, err := own.Extra(); err != nil {
+		return nil, fmt.Errorf("own lease: %w", err)
+	}
+	return &publisher{store: s, log: s.log.With("node", s.node), own: own, granted: granted}, nil
+}
+
+// take acts on news of the object.
+func (p *publisher) take(ctx context.Context, c change[object]) {
+	if c.full {
+		p.version = ""
+		if len(c.set) == 0 {
+			p.wait("the node is not registered yet")
+		}
+	}
+	if slices.ContainsFunc(c.gone, func(o object) bool { return o.Metadata.Name == p.store.node }) {
+		p.version, p.last = "", nil
+		p.wait("the node's object was deleted")
+	}
+	for _, o := range c.set {
+		if o.Metadata.Name != p.store.node {
+			continue // a server that ignores the selector
+		}
+		if p.version != "" && o.Metadata.ResourceVersion != p.version {
+			continue
+		}
+		p.version = ""
+		p.see(ctx, o, c.full)
+	}
+}
+
+// see makes the object say what it should.
+func (p *publisher) see(ctx context.Context, o object, full bool) {
+	want, granted, ok := p.want(o)
+	if !ok {
+		return
+	}
+	if difference := want.difference(o.Metadata.Annotations); len(difference) > 0 {
+		if o, ok = p.write(ctx, o, want, difference); !ok {
+			return
+		}
+		if _, granted, ok = p.want(o); !ok {
+			return
+		}
+	}
+	p.grant(granted)
+	// Whoever says otherwise later has it until the next list: the route
+	// controller of a cloud sets the condition too.
+	if p.store.condition && (full || p.up != o.Metadata.UID) {
+		p.up = o.Metadata.UID
+		if !o.networkAvailable() {
+			p.setCondition(ctx)
+		}
+	}
+}
+
+// want is what the annotations of o should say, and the lease that makes.
+func (p *publisher) want(o object) (written, lease.Lease, bool) {
+	subnets, err := podSubnets(o.Spec, p.store.networks)
+	if errors.Is(err, errNoSubnets) {
+		p.wait("the node has no pod subnet yet (spec.podCIDRs); kube-controller-manager gives it one when it runs with --allocate-node-cidrs")
+		return nil, lease.Lease{}, false
+	}
+	if err == nil {
+		var w written
+		var granted lease.Lease
+		if w, granted, err = p.store.names.annotations(p.own, o, subnets); err == nil {
+			return w, granted, true
+		}
+	}
+	p.warn(fmt.Errorf("node %s: %w; fix: %s", p.store.node, err, fixOf(err)))
+	return nil, lease.Lease{}, false
+}
+
+// write patches the annotations and returns the object as it then is.
+func (p *publisher) write(ctx context.Context, o object, want written, difference map[string]*string) (object, bool) {
+	if maps.Equal(want, p.last) {
+		if wait := time.Until(p.lastAt.Add(quarrel)); wait > 0 {
+			p.warn(fmt.Errorf("somebody else changes the annotations of node %s; fix: stop flanneld, or the other netd, on this node", p.store.node))
+			if !pause(ctx, wait) {
+				return o, false
+			}
+		}
+	}
+	body, err := annotationsPatch(difference)
+	if err != nil {
+		p.warn(err)
+		return o, false
+	}
+	updated, ok := p.patch(ctx, "annotations", body)
+	if !ok {
+		return o, false
+	}
+	p.last, p.lastAt = want, time.Now()
+	if updated.Metadata.ResourceVersion != o.Metadata.ResourceVersion {
+		p.version = updated.Metadata.ResourceVersion
+	}
+	p.log.Info("lease published", "annotations", len(difference))
+	return updated, true
+}
+
+// grant tells of the lease if it is news.
+func (p *publisher) grant(l lease.Lease) {
+	p.told = ""
+	if p.grants == nil || !p.grants.Equal(l) {
+		p.grants = &l
+		p.granted(l)
+	}
+}
+
+// networkAvailable reports whether the object says that its network is there.
+func (o object) networkAvailable() bool {
+	for _, c := range o.Status.Conditions {
+		if c.Type == networkUnavailable {
+			return c.Status == isFalse
+		}
+	}
+	return false
+}
+
+// setCondition says that the node's network is there.
+func (p *publisher) setCondition(ctx context.Context) {
+	now := time.Now().UTC().Format(time.RFC3339)
+	body, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []map[string]string{{
+		"type": networkUnavailable, "status": isFalse, "reason": upReason, "message": upMessage,
+		"lastHeartbeatTime": now, "lastTransitionTime": now,
+	}}}})
+	if err != nil {
+		p.warn(err)
+		return
+	}
+	p.patch(ctx, "condition "+networkUnavailable, body)
+}
+
+// patch patches the object's status, which takes annotations too but leaves
+// spec alone, until that succeeds. It is false when there is no object or ctx
+// ended.
+func (p *publisher) patch(ctx context.Context, what string, body []byte) (object, bool) {
+	for failures := 1; ; failures++ {
+		o, err := p.store.client.patch(ctx, request{
+			what:   "patch " + what + " of node " + p.store.node,
+			method: http.MethodPatch, path: "/api/v1/nodes/" + p.store.node + "/status",
+			contentType: strategic, body: body,
+		})
+		switch {
+		case err == nil:
+			return o, true
+		case ctx.Err() != nil:
+			return o, false
+		case hasCode(err, http.StatusNotFound):
+			p.wait("the node is not registered yet")
+			return o, false
+		}
+		p.warn(err)
+		wait := backoff(failures, p.store.client.config.Random())
+		if s := (*statusError)(nil); errors.As(err, &s) {
+			wait = max(wait, s.retryAfter)
+		}
+		if !pause(ctx, wait) {
+			return o, false
+		}
+	}
+}
+
+// patch asks for a change of a node's object and returns it as it then is.
+func (c *client) patch(ctx context.Context, r request) (o object, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patchTimeout, fmt.Errorf("%s: the answer takes too long", r.what))
+	defer cancel()
+	response, err := c.do(ctx, r)
+	if err != nil {
+		return o, err
+	}
+	defer response.Body.Close()
+	m := &meter{r: response.Body, left: maxObject, all: maxObject}
+	err = json.NewDecoder(m).Decode(&o)
+	finish(response)
+	switch {
+	case ctx.Err() != nil:
+		return o, context.Cause(ctx)
+	case err != nil:
+		return o, fmt.Errorf("%s: %w", r.what, err)
+	case o.Metadata.ResourceVersion == "":
+		return o, fmt.Errorf("%s: the answer is no node", r.what)
+	}
+	return o, nil
+}
+
+// wait tells what is waited for, once.
+func (p *publisher) wait(reason string) {
+	if p.told != reason {
+		p.told = reason
+		p.log.Info("publish: waiting", "reason", reason)
+	}
+}
+
+// warn tells an error, once as long as it stays the same.
+func (p *publisher) warn(err error) {
+	if p.told != err.Error() {
+		p.told = err.Error()
+		p.log.Warn("publish", "error", err)
+	}
+}
