@@ -47,6 +47,7 @@ func (c Client) Run(ctx context.Context) error {
 	defer sock.Close()
 	messages := make(chan *dhcpv4.DHCPv4)
 	go receive(ctx, sock, messages)
+	conflicts := make(chan conflict)
 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -73,12 +74,36 @@ func (c Client) Run(ctx context.Context) error {
 			}
 		case m := <-messages:
 			actions = c.Machine.Receive(time.Now(), m)
+		case taken := <-conflicts:
+			actions = c.Machine.Conflict(time.Now(), taken.address, taken.by)
 		case <-timer.C:
 			actions = c.Machine.Timeout(time.Now())
 		}
 		for _, a := range actions {
 			c.do(sock, a, held)
+			if a.Lease != nil && a.Lease.Address.Addr() != held.Address.Addr() {
+				go c.watch(ctx, a.Lease.Address.Addr(), conflicts)
+			}
 		}
+	}
+}
+
+// conflict is an address that another machine uses.
+type conflict struct {
+	address netip.Addr
+	by      net.HardwareAddr
+}
+
+// watch tells whether another machine uses an address that is new.
+func (c Client) watch(ctx context.Context, address netip.Addr, conflicts chan<- conflict) {
+	err := watch(ctx, c.Link, address, func(by net.HardwareAddr) {
+		select {
+		case conflicts <- conflict{address, by}:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil {
+		c.Problem(err)
 	}
 }
 

@@ -22,6 +22,8 @@ type Lease struct {
 	Routes []Route
 	// DNS are name servers.
 	DNS []netip.Addr
+	// NTP are time servers.
+	NTP []netip.Addr
 	// Hostname is the name the server gives the node; it is not checked.
 	Hostname string
 	// Domain is the domain it is in.
@@ -53,7 +55,7 @@ const (
 	// no network that carries 576 is told less, RFC 1122 section 3.3.3).
 	minMTU = 576
 	maxMTU = 65535
-	// maxRoutes and maxDNS bound lists from outside.
+	// maxRoutes and maxDNS (time servers too) bound lists from outside.
 	maxRoutes = 64
 	maxDNS    = 8
 )
@@ -84,6 +86,11 @@ func Read(m *dhcpv4.DHCPv4) (Lease, error) {
 	for _, ip := range m.DNS() {
 		if a, ok := v4(ip); ok && usable(a) && len(l.DNS) < maxDNS {
 			l.DNS = append(l.DNS, a)
+		}
+	}
+	for _, ip := range m.NTPServers() {
+		if a, ok := v4(ip); ok && usable(a) && len(l.NTP) < maxDNS {
+			l.NTP = append(l.NTP, a)
 		}
 	}
 	l.Routes = routes(m)
@@ -156,7 +163,7 @@ func (l *Lease) times(m *dhcpv4.DHCPv4) {
 // aside.
 func (l Lease) Same(o Lease) bool {
 	return l.Address == o.Address && l.MTU == o.MTU && l.Domain == o.Domain && l.Hostname == o.Hostname &&
-		slices.Equal(l.Routes, o.Routes) && slices.Equal(l.DNS, o.DNS)
+		slices.Equal(l.Routes, o.Routes) && slices.Equal(l.DNS, o.DNS) && slices.Equal(l.NTP, o.NTP)
 }
 
 // v4 turns an address of package net into an IPv4 address.

@@ -27,6 +27,7 @@ const (
 	bound
 	renewing  // REQUEST to the server is out
 	rebinding // REQUEST to any server is out
+	declined  // somebody else has the address; a pause
 )
 
 // An Action is what the machine wants done. At most one of its fields, Send
@@ -70,6 +71,9 @@ const (
 	// rebootTries how often the old address is.
 	requestTries = 4
 	rebootTries  = 3
+	// declinePause is the wait after an address was declined (RFC 2131
+	// section 3.1, step 5: ten seconds at least).
+	declinePause = 10 * time.Second
 	// leastRenewal bounds the repeats while renewing (RFC 2131 section 4.4.5).
 	leastRenewal = 60 * time.Second
 )
@@ -138,9 +142,27 @@ func (m *Machine) Timeout(now time.Time) []Action {
 		return m.send(now)
 	case rebinding:
 		return m.send(now)
+	case declined:
+		return m.enter(now, selecting)
 	}
 	m.next = time.Time{}
 	return nil
+}
+
+// Conflict says that another machine uses an address. If it is the lease's,
+// the lease is declined (RFC 2131 section 4.4.4) and another asked for after
+// a pause.
+func (m *Machine) Conflict(now time.Time, address netip.Addr, by net.HardwareAddr) []Action {
+	if !m.have || m.lease.Address.Addr() != address {
+		return nil
+	}
+	decline := m.blank(now)
+	decline.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeDecline))
+	decline.UpdateOption(dhcpv4.OptRequestedIPAddress(address.AsSlice()))
+	decline.UpdateOption(dhcpv4.OptServerIdentifier(m.lease.Server.AsSlice()))
+	m.lease, m.have = Lease{}, false
+	m.state, m.next = declined, now.Add(declinePause)
+	return []Action{{Send: decline}, {Lost: fmt.Sprintf("%s is already used by %s; the server was told", address, by)}}
 }
 
 // Receive takes a message from the link. Messages for others, and those that
@@ -268,18 +290,12 @@ func (m *Machine) jitter(d time.Duration) time.Duration {
 var asksFor = []dhcpv4.OptionCode{
 	dhcpv4.OptionSubnetMask, dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionRouter,
 	dhcpv4.OptionDomainNameServer, dhcpv4.OptionHostName, dhcpv4.OptionDomainName,
-	dhcpv4.OptionInterfaceMTU, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
+	dhcpv4.OptionInterfaceMTU, dhcpv4.OptionNTPServers, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
 }
 
 // message builds the state's message (RFC 2131 section 4.3.2 and table 5).
 func (m *Machine) message(now time.Time) (*dhcpv4.DHCPv4, netip.Addr) {
-	msg := &dhcpv4.DHCPv4{
-		OpCode: dhcpv4.OpcodeBootRequest, HWType: 1, // Ethernet, RFC 1700
-		TransactionID: m.xid, ClientHWAddr: m.mac,
-		NumSeconds:   uint16(min(now.Sub(m.began)/time.Second, 0xffff)),
-		ClientIPAddr: net.IPv4zero, YourIPAddr: net.IPv4zero, ServerIPAddr: net.IPv4zero, GatewayIPAddr: net.IPv4zero,
-		Options: make(dhcpv4.Options),
-	}
+	msg := m.blank(now)
 	msg.UpdateOption(dhcpv4.OptParameterRequestList(asksFor...))
 	msg.UpdateOption(dhcpv4.OptMaxMessageSize(1500))
 	if name := m.hostname(); name != "" {
@@ -304,4 +320,15 @@ func (m *Machine) message(now time.Time) (*dhcpv4.DHCPv4, netip.Addr) {
 		msg.ClientIPAddr = m.lease.Address.Addr().AsSlice()
 	}
 	return msg, netip.Addr{}
+}
+
+// blank is a message without options.
+func (m *Machine) blank(now time.Time) *dhcpv4.DHCPv4 {
+	return &dhcpv4.DHCPv4{
+		OpCode: dhcpv4.OpcodeBootRequest, HWType: 1, // Ethernet, RFC 1700
+		TransactionID: m.xid, ClientHWAddr: m.mac,
+		NumSeconds:   uint16(min(now.Sub(m.began)/time.Second, 0xffff)),
+		ClientIPAddr: net.IPv4zero, YourIPAddr: net.IPv4zero, ServerIPAddr: net.IPv4zero, GatewayIPAddr: net.IPv4zero,
+		Options: make(dhcpv4.Options),
+	}
 }
