@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -20,6 +21,8 @@ const maxProblems = 100
 type decoder struct {
 	doc      *Document
 	problems Problems
+	// fields are those of the types met so far: lists hold thousands of one.
+	fields map[reflect.Type][]keyed
 }
 
 // decode fills the struct that into points to.
@@ -76,7 +79,7 @@ func kindOf(n *yaml.Node) string {
 
 // value fills v from n. key is the node of n's key, nil for list elements.
 func (dec *decoder) value(n, key *yaml.Node, v reflect.Value, path string) {
-	if isNull(n) && path != "" {
+	if isNull(n) && path != "" && v.Kind() != reflect.Interface {
 		dec.report(dec.mismatch(n, key, path, want(v.Type())).
 			WithFix("give it a value, or remove it to have the default"))
 		return
@@ -95,6 +98,12 @@ func (dec *decoder) value(n, key *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	switch k := v.Kind(); {
+	case v.Type() == durationType:
+		dec.duration(n, key, v, path)
+	case k == reflect.Interface && v.NumMethod() == 0:
+		if free, ok := dec.free(n, key, path); ok && free != nil {
+			v.Set(reflect.ValueOf(free))
+		}
 	case k == reflect.Struct:
 		dec.structure(n, key, v, path)
 	case k == reflect.Slice:
@@ -116,12 +125,12 @@ func (dec *decoder) structure(n, key *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	for k, c := range dec.pairs(n) {
-		i, ok := field(v.Type(), k.Value)
+		i, ok := dec.field(v.Type(), k.Value)
 		if !ok {
 			dec.report(dec.unknown(k, v.Type(), path))
 			continue
 		}
-		dec.value(c, k, v.Field(i), join(path, k.Value))
+		dec.value(c, k, v.FieldByIndex(i), Join(path, k.Value))
 	}
 }
 
@@ -178,9 +187,9 @@ func (dec *decoder) list(n, key *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// mapping fills a map of strings.
+// mapping fills a map whose keys are text.
 func (dec *decoder) mapping(n, key *yaml.Node, v reflect.Value, path string) {
-	if v.Type().Key().Kind() != reflect.String || v.Type().Elem().Kind() != reflect.String {
+	if v.Type().Key().Kind() != reflect.String {
 		panic(fmt.Sprintf("document: %s: type %s is not supported", path, v.Type()))
 	}
 	if n.Kind != yaml.MappingNode {
@@ -190,7 +199,7 @@ func (dec *decoder) mapping(n, key *yaml.Node, v reflect.Value, path string) {
 	all := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
 	for k, c := range dec.pairs(n) {
 		element := reflect.New(v.Type().Elem()).Elem()
-		dec.value(c, k, element, Key(path, k.Value))
+		dec.value(c, k, element, Join(path, k.Value))
 		all.SetMapIndex(reflect.ValueOf(k.Value).Convert(v.Type().Key()), element)
 	}
 	if all.Len() > 0 {
@@ -300,8 +309,9 @@ func (dec *decoder) text(n, key *yaml.Node, t reflect.Type, into encoding.TextUn
 }
 
 var (
-	prefixType  = reflect.TypeFor[netip.Prefix]()
-	addressType = reflect.TypeFor[netip.Addr]()
+	prefixType   = reflect.TypeFor[netip.Prefix]()
+	addressType  = reflect.TypeFor[netip.Addr]()
+	durationType = reflect.TypeFor[time.Duration]()
 )
 
 // validAddress tells whether s is an IP address.
@@ -336,6 +346,8 @@ func want(t reflect.Type) string {
 		return "a prefix such as 10.0.0.0/24 or fd00::/64"
 	case t == addressType:
 		return "an address such as 10.0.0.1 or fd00::1"
+	case t == durationType:
+		return "a time such as 30s, 10m or 24h"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -350,45 +362,4 @@ func want(t reflect.Type) string {
 		return "text"
 	}
 	return "a whole number"
-}
-
-// field returns the index of the struct field with a key.
-func field(t reflect.Type, key string) (int, bool) {
-	for i := range t.NumField() {
-		if name := fieldKey(t.Field(i)); name == key && name != "" {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
-// keys lists the keys of a struct in the order of its fields.
-func keys(t reflect.Type) []string {
-	var all []string
-	for i := range t.NumField() {
-		if name := fieldKey(t.Field(i)); name != "" {
-			all = append(all, name)
-		}
-	}
-	return all
-}
-
-// fieldKey returns the key of a field; empty for a field without one.
-func fieldKey(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-	if name == "-" || !f.IsExported() {
-		return ""
-	}
-	return name
-}
-
-// join returns the path of a key below path.
-func join(path, key string) string {
-	switch {
-	case path == "":
-		return key
-	case strings.ContainsAny(key, ".["):
-		return Key(path, key)
-	}
-	return path + "." + key
 }

@@ -42,6 +42,8 @@ type Document struct {
 	root *yaml.Node
 	// faults are the places of values that did not fit their fields.
 	faults map[Position]bool
+	// lent are the nodes that came from other documents; see [Document.Over].
+	lent map[*yaml.Node]*Document
 }
 
 // A Position is a place in a file.
@@ -78,12 +80,21 @@ func ReadFile(path string) ([]byte, error) {
 }
 
 // Decode reads data, the content of the file that is called file in messages,
-// into the struct that into points to. Fields are found by their yaml tags;
-// fields the file does not name keep their values.
+// into the struct that into points to: [Parse] and [Document.Fill] at once.
 //
 // The Document is never nil. When there are problems, into holds what could
 // be read nevertheless, so that a caller can go on and check that too.
 func Decode(file string, data []byte, into any) (*Document, Problems) {
+	d, found := Parse(file, data)
+	if len(found) > 0 {
+		return d, found
+	}
+	return d, d.Fill(into)
+}
+
+// Parse reads data, the content of the file that is called file in messages,
+// and checks its form. The Document is never nil.
+func Parse(file string, data []byte) (*Document, Problems) {
 	d := &Document{file: file}
 	if len(data) > MaxSize {
 		return d, Problems{d.whole(fmt.Sprintf("the file is larger than %d KiB", MaxSize>>10)).
@@ -102,18 +113,26 @@ func Decode(file string, data []byte, into any) (*Document, Problems) {
 		return d, found
 	}
 	d.root = root
+	return d, nil
+}
+
+// Fill puts the values of a parsed document into the struct that into points
+// to. Fields are found by their yaml tags; fields the document does not name
+// keep their values.
+func (d *Document) Fill(into any) Problems {
 	dec := decoder{doc: d}
-	dec.decode(root, into)
+	dec.decode(d.root, into)
 	dec.problems.Sort()
 	d.faults = make(map[Position]bool, len(dec.problems))
 	for _, p := range dec.problems {
 		d.faults[p.Position()] = true
 	}
-	return d, dec.problems
+	return dec.problems
 }
 
-// faulty tells whether Decode found a fault at a place.
-func (d *Document) faulty(at Position) bool {
+// Faulty tells whether [Decode] found a fault at a place, so that what rules
+// say about the value there would mislead.
+func (d *Document) Faulty(at Position) bool {
 	return d != nil && at.Line > 0 && d.faults[at]
 }
 
@@ -215,6 +234,9 @@ func (d *Document) atKey(key, value *yaml.Node, message string) Problem {
 
 // atNode points at a node.
 func (d *Document) atNode(n *yaml.Node, message string) Problem {
+	if lender := d.lent[n]; lender != nil {
+		d = lender
+	}
 	return d.at(n.Line, n.Column, d.width(n), message)
 }
 

@@ -72,3 +72,15 @@ func Index(path string, i int) string {
 func Key(path, key string) string {
 	return path + "[" + key + "]"
 }
+
+// Join returns the path of a key below path. A key that holds dots or brackets
+// is put in brackets.
+func Join(path, key string) string {
+	switch {
+	case path == "":
+		return key
+	case strings.ContainsAny(key, ".["):
+		return Key(path, key)
+	}
+	return path + "." + key
+}

@@ -105,13 +105,23 @@ func (ps Problems) Error() string {
 }
 
 // Write prints all problems, one block each and an empty line between them.
-// Excerpts are cut to 80 columns; colour uses ANSI sequences. Text from the
-// files is printed without control characters.
+// Excerpts are cut to 80 columns. With colour, which is for terminals and uses
+// ANSI sequences, messages are wrapped at 80 columns too; without, each is one
+// line. Text from the files is printed without control characters.
 func (ps Problems) Write(w io.Writer, color bool) error {
-	style := plain
 	if color {
-		style = coloured
+		return ps.write(w, coloured)
 	}
+	return ps.write(w, plain)
+}
+
+// WriteWrapped is [Problems.Write] for a terminal whose user wants no colour.
+func (ps Problems) WriteWrapped(w io.Writer) error {
+	return ps.write(w, palette{wrap: true})
+}
+
+// write prints all problems in a style.
+func (ps Problems) write(w io.Writer, style palette) error {
 	var b strings.Builder
 	for i, p := range ps {
 		if i > 0 {

@@ -5,13 +5,14 @@ package document
 type Rule[T any] struct {
 	// ID names the rule in messages and in the documentation.
 	ID string
-	// Level is the level of the problems the rule finds.
+	// Level is the level of the problems the rule finds. A rule of level
+	// Error may find warnings too.
 	Level Level
 	// Source says where the rule comes from: a standard, a measurement, the
 	// behaviour of a program.
 	Source string
 	// Check returns what breaks the rule. It touches nothing but its
-	// arguments, and need not set the id and the level of the problems.
+	// arguments, and need not set the id of the problems.
 	Check func(value T, d *Document) Problems
 }
 
@@ -24,8 +25,8 @@ func Apply[T any](rules []Rule[T], value T, d *Document) Problems {
 	seen := map[Problem]bool{}
 	for _, r := range rules {
 		for _, p := range r.Check(value, d) {
-			p.Rule, p.Level = r.ID, r.Level
-			if !seen[p] && !d.faulty(p.Position()) {
+			p.Rule, p.Level = r.ID, max(r.Level, p.Level)
+			if !seen[p] && !d.Faulty(p.Position()) {
 				seen[p] = true
 				all = append(all, p)
 			}

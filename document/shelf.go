@@ -66,5 +66,12 @@ func (e *UnknownError) Error() string {
 	if near := Closest(e.Name, e.Known); near != "" {
 		text += "; did you mean " + near + "?"
 	}
-	return text + " (weft has " + strings.Join(e.Known, ", ") + "; a path to a file of your own holds a slash or ends in .yaml)"
+	known := strings.Join(e.Known, ", ")
+	if len(e.Known) > maxListed {
+		known = fmt.Sprintf("%d, see weft %ss", len(e.Known), e.Kind)
+	}
+	return text + " (weft has " + known + "; a path to a file of your own holds a slash or ends in .yaml)"
 }
+
+// maxListed is how many names a message lists.
+const maxListed = 12
