@@ -2,161 +2,83 @@ package docs
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
-	"go/ast"
-	"go/doc"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
-	"reflect"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
+
+	"weft/profiles"
+	"weft/profiles/kube"
 )
 
-var update = flag.Bool("update", false, "rewrite the reference pages")
+var update = flag.Bool("update", false, "rewrite the reference pages, the rules and the schemas")
 
-// pages are the reference pages, each with the type its file is read into.
-var pages = []struct{ file, title, folder, root string }{
-	{"board.md", "Board files", "../boards", "Board"},
-	{"profile.md", "Profile files", "../profiles", "Profile"},
-	{"node.md", "Node files", "../profiles", "Node"},
-	{"netd.md", "netd's configuration", "../profiles", "Netd"},
+// fresh compares a generated file with the one that is there, or writes it.
+func fresh(t *testing.T, name string, want []byte) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s does not say what the code says: run go test ./docs -update", name)
+	}
 }
 
 func TestReferencePagesSayWhatTheTypesSay(t *testing.T) {
-	for _, page := range pages {
-		t.Run(page.file, func(t *testing.T) {
-			types, err := structs(page.folder)
+	for _, kind := range kinds {
+		t.Run(kind.file, func(t *testing.T) {
+			types, err := structs(kind.folder)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, err := render(page.title, page.root, types)
+			want, err := render(kind.title, kind.root, types)
 			if err != nil {
 				t.Fatal(err)
 			}
-			name := filepath.Join("reference", page.file)
-			if *update {
-				if err := os.WriteFile(name, want, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			got, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("%s does not say what the types say: run go test ./docs -update", name)
-			}
+			fresh(t, filepath.Join("reference", kind.file+".md"), want)
 		})
 	}
 }
 
-// A structType is a struct with its doc comment and fields.
-type structType struct {
-	doc    string
-	fields []field
+// String writes a type the way a person who edits YAML thinks of it.
+func (t typ) String() string {
+	switch t.kind {
+	case "list":
+		return "list of " + t.elem.String()
+	case "map":
+		return "map of string to " + t.elem.String()
+	case "struct":
+		name := short(t.name)
+		return fmt.Sprintf("[%s](#%s)", name, strings.ToLower(name))
+	}
+	return map[string]string{"text": "string", "bool": "true or false", "int": "number", "any": "value", "duration": "time"}[t.name] +
+		map[string]string{"prefix": "prefix", "address": "address"}[t.name]
 }
 
-// A field is one key of a YAML file.
-type field struct{ key, typ, doc string }
+// short is the name of a type without its package.
+func short(name string) string { return strings.TrimPrefix(name, "profiles.") }
 
-// structs reads the struct types of the package in folder.
-func structs(folder string) (map[string]structType, error) {
-	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
-	if err != nil {
-		return nil, err
+// leadsTo is the struct that a type is made of; "" for none.
+func (t typ) leadsTo() string {
+	for t.elem != nil {
+		t = *t.elem
 	}
-	fset := token.NewFileSet()
-	var parsed []*ast.File
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
-		if err != nil {
-			return nil, err
-		}
-		parsed = append(parsed, f)
+	if t.kind == "struct" {
+		return t.name
 	}
-	pkg, err := doc.NewFromFiles(fset, parsed, "weft/"+filepath.Base(folder))
-	if err != nil {
-		return nil, err
-	}
-	values := constants(parsed)
-	found := map[string]structType{}
-	for _, typ := range pkg.Types {
-		for _, spec := range typ.Decl.Specs {
-			if s, ok := spec.(*ast.TypeSpec).Type.(*ast.StructType); ok {
-				found[typ.Name] = structType{plain(typ.Doc, values), fields(s, values)}
-			}
-		}
-	}
-	return found, nil
-}
-
-// constants maps the names of string constants to their values, quoted.
-func constants(files []*ast.File) map[string]string {
-	values := map[string]string{}
-	for _, f := range files {
-		ast.Inspect(f, func(n ast.Node) bool {
-			spec, ok := n.(*ast.ValueSpec)
-			if ok && len(spec.Values) == 1 {
-				if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
-					values[spec.Names[0].Name] = lit.Value
-				}
-			}
-			return true
-		})
-	}
-	return values
-}
-
-// fields lists the fields of s that a YAML file can set.
-func fields(s *ast.StructType, values map[string]string) []field {
-	var list []field
-	for _, f := range s.Fields.List {
-		if f.Tag == nil {
-			continue
-		}
-		raw, err := strconv.Unquote(f.Tag.Value)
-		if err != nil {
-			continue
-		}
-		key, _, _ := strings.Cut(reflect.StructTag(raw).Get("yaml"), ",")
-		if key == "" || key == "-" {
-			continue
-		}
-		text := plain(f.Doc.Text(), values)
-		if text == "" && len(list) > 0 {
-			text = list[len(list)-1].doc // fields documented together
-		}
-		list = append(list, field{key, typeName(f.Type), text})
-	}
-	return list
-}
-
-// typeName writes a type the way a person who edits YAML thinks of it.
-func typeName(e ast.Expr) string {
-	switch t := e.(type) {
-	case *ast.StarExpr:
-		return typeName(t.X)
-	case *ast.ArrayType:
-		return "list of " + typeName(t.Elt)
-	case *ast.MapType:
-		return "map of " + typeName(t.Key) + " to " + typeName(t.Value)
-	case *ast.SelectorExpr:
-		return map[string]string{"Prefix": "prefix", "Addr": "address"}[t.Sel.Name]
-	case *ast.Ident:
-		if name, ok := map[string]string{"bool": "true or false", "int": "number"}[t.Name]; ok {
-			return name
-		}
-		return t.Name
-	}
-	return "value"
+	return ""
 }
 
 // render writes the page of the type root and of all types it leads to.
@@ -174,35 +96,47 @@ func render(title, root string, types map[string]structType) ([]byte, error) {
 		if !ok {
 			return nil, fmt.Errorf("type %s is not declared", name)
 		}
-		fmt.Fprintf(&out, "\n## %s\n\n%s\n", name, s.doc)
+		fmt.Fprintf(&out, "\n## %s\n\n%s\n", short(name), s.doc)
 		for _, f := range s.fields {
 			if f.doc == "" {
 				return nil, fmt.Errorf("%s.%s has no doc comment", name, f.key)
 			}
-			inner := strings.TrimPrefix(f.typ, "list of ")
-			shown := f.typ
-			if _, ok := types[inner]; ok {
-				queue = append(queue, inner)
-				shown = strings.Replace(f.typ, inner, fmt.Sprintf("[%s](#%s)", inner, strings.ToLower(inner)), 1)
+			if to := f.typ.leadsTo(); to != "" {
+				queue = append(queue, to)
 			}
-			fmt.Fprintf(&out, "- **`%s`** (%s): %s\n", f.key, shown, f.doc)
+			fmt.Fprintf(&out, "- **`%s`** (%s): %s\n", f.key, f.typ, f.doc)
 		}
 	}
 	return out.Bytes(), nil
 }
 
-// link matches a reference to another Go name in a doc comment.
-var link = regexp.MustCompile(`\[([A-Za-z.]+)\]`)
-
-// plain turns a doc comment into one paragraph of Markdown, with constants
-// replaced by what they are.
-func plain(comment string, values map[string]string) string {
-	text := strings.Join(strings.Fields(comment), " ")
-	return link.ReplaceAllStringFunc(text, func(ref string) string {
-		name := strings.Trim(ref, "[]")
-		if value, ok := values[name]; ok {
-			return "`" + strings.Trim(value, "\"") + "`"
+func TestKeyPageSaysWhatTheTablesSay(t *testing.T) {
+	var out bytes.Buffer
+	out.WriteString("# Keys of K3s and RKE2\n\nWritten from the key tables by `go test ./docs -update`; do not edit.\n\n" +
+		"These are the keys of `kubernetes.config`, `kubernetes.server` and `kubernetes.agent` in a\n" +
+		"profile, and of `config` of a node in a cluster file. Versions are Kubernetes'. A critical key must\n" +
+		"be the same on all servers. `cluster-cidr` and `service-cidr` are said in `network.pods` and\n" +
+		"`network.services`.\n")
+	for _, d := range []struct{ title, name string }{{"K3s", profiles.K3s}, {"RKE2", profiles.RKE2}} {
+		fmt.Fprintf(&out, "\n## %s\n\n| key | nodes | takes | default | versions | critical |\n|---|---|---|---|---|---|\n", d.title)
+		for _, k := range kube.Keys(d.name) {
+			nodes, critical := "all", ""
+			if k.Roles == kube.Server {
+				nodes = "servers"
+			}
+			if k.Critical {
+				critical = "yes"
+			}
+			versions := ""
+			if k.Since != "" {
+				versions = "from " + k.Since
+			}
+			if k.Until != "" {
+				versions = strings.TrimSpace(versions + " before " + k.Until)
+			}
+			takes := cmp.Or(strings.Join(k.Values, ", "), k.Kind.String())
+			fmt.Fprintf(&out, "| `%s` | %s | %s | %s | %s | %s |\n", k.Name, nodes, takes, k.Default, versions, critical)
 		}
-		return "`" + name + "`"
-	})
+	}
+	fresh(t, "reference/kubernetes-keys.md", out.Bytes())
 }

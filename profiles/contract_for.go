@@ -19,34 +19,101 @@ import (
 // uplinks: it sets UPLINK.accept_ra=2 before it writes these, and again on
 // each uplink that appears later.
 func ContractFor(p Profile) Contract {
-	return Contract{Modules: modulesFor(p), Sysctls: sysctlsFor(p)}
+	c := collector{profile: p}
+	if p.NetdOn() || !p.Kubernetes.On() {
+		netdModules(p, &c)
+	}
+	if p.Kubernetes.On() {
+		kubernetesNeeds(p.Kubernetes, &c)
+		pluginNeeds(p, &c)
+	}
+	linkModules(p, &c)
+	packageFiles(p, &c)
+	serviceFiles(p, &c)
+	for i, m := range p.Modules {
+		name, options, _ := strings.Cut(m, " ")
+		c.module(ModuleNeed{Name: strings.ReplaceAll(name, "-", "_"), Options: options, Path: document.Index("modules", i), Reason: "the profile asks for it"})
+	}
+	return Contract{Modules: c.modules, Sysctls: sysctlsFor(p), Symbols: c.symbols, Files: c.files}
 }
 
-// modulesFor lists what netd's VXLAN backend, its firewall, the CNI bridge
-// and the probe need, and then the profile's own modules.
-func modulesFor(p Profile) []ModuleNeed {
-	var need []ModuleNeed
-	add := func(name, config, path, reason string) {
-		need = append(need, ModuleNeed{Name: name, Config: config, Path: path, Reason: reason})
+// A collector gathers the needs of a profile, each feature once: the first
+// reason counts.
+type collector struct {
+	profile Profile
+	modules []ModuleNeed
+	symbols []SymbolNeed
+	files   []FileNeed
+}
+
+// module adds a kernel feature. One that was optional and is needed after all
+// is needed.
+func (c *collector) module(n ModuleNeed) {
+	i := slices.IndexFunc(c.modules, func(m ModuleNeed) bool { return m.Name == n.Name })
+	switch {
+	case i < 0 || n.Config == "":
+		// What the profile lists itself stays, so that its line is checked.
+		c.modules = append(c.modules, n)
+	case c.modules[i].Optional && !n.Optional:
+		c.modules[i] = n
 	}
+}
+
+// add adds a module that is needed.
+func (c *collector) add(name, config, path, reason string) {
+	c.module(ModuleNeed{Name: name, Config: config, Path: path, Reason: reason})
+}
+
+// either adds a module for which an older or newer one serves too.
+func (c *collector) either(name, config, path, reason string, others ...Alternative) {
+	c.module(ModuleNeed{Name: name, Config: config, Any: others, Path: path, Reason: reason})
+}
+
+// perhaps adds a module that is used where it is.
+func (c *collector) perhaps(name, config, path, reason string) {
+	c.module(ModuleNeed{Name: name, Config: config, Optional: true, Path: path, Reason: reason})
+}
+
+// symbol adds a part of the kernel, by one of some symbols.
+func (c *collector) symbol(path, reason string, any ...string) {
+	c.symbols = append(c.symbols, SymbolNeed{Any: any, Path: path, Reason: reason})
+}
+
+// file adds a program or file.
+func (c *collector) file(n FileNeed) {
+	if !slices.ContainsFunc(c.files, func(o FileNeed) bool { return o.File == n.File }) {
+		c.files = append(c.files, n)
+	}
+}
+
+// netdModules lists what netd's backend, its firewall, the CNI bridge and the
+// probe need.
+func netdModules(p Profile, c *collector) {
+	add := c.add
 	if p.Network.HasIPv6() {
 		add("ipv6", "CONFIG_IPV6", "network.pods", "pods have IPv6 addresses")
 	}
 	if t := p.Network.Backend.Type; t == "" || t == BackendVXLAN {
 		add("vxlan", "CONFIG_VXLAN", "network.backend.type", "packets between nodes travel in VXLAN tunnels")
 	}
+	if p.Network.Backend.Canonical() == BackendWireGuard {
+		add("wireguard", "CONFIG_WIREGUARD", "network.backend.type", "packets between nodes are encrypted")
+	}
+	if p.Network.Backend.Type == BackendIPsec {
+		ipsecModules(p.Network.Backend, add)
+	}
 	add("bridge", "CONFIG_BRIDGE", "network.pods", "the pods of a node are attached to a bridge")
 	add("veth", "CONFIG_VETH", "network.pods", "a pod is attached to the bridge by a veth pair")
 	add("br_netfilter", "CONFIG_BRIDGE_NETFILTER", "network.pods",
 		"bridged packets between pods must pass the firewall, or services do not work within a node")
 	add("nf_conntrack", "CONFIG_NF_CONNTRACK", "network.masquerade", "masquerading follows connections")
+	if p.Network.Firewall.Mode == FirewallIPTables {
+		firewallModules(p.Network, c)
+		return
+	}
 	add("nf_tables", "CONFIG_NF_TABLES", "network.masquerade", "the masquerade and forward rules are nftables rules")
 	add("nft_chain_nat", "CONFIG_NFT_NAT", "network.masquerade", "the masquerade rules are in a NAT chain")
 	add("nft_masq", "CONFIG_NFT_MASQ", "network.masquerade", "pods that leave the network take the node's address")
-	for i, m := range p.Modules {
-		add(strings.ReplaceAll(m, "-", "_"), "", document.Index("modules", i), "the profile asks for it")
-	}
-	return need
 }
 
 // sysctlsFor lists the settings in the order they must be written.
@@ -84,6 +151,7 @@ func sysctlsFor(p Profile) []SysctlNeed {
 	// files; the values are those RKE2's documentation gives.
 	add("fs.inotify.max_user_instances", "8192", "programs in many pods watch files")
 	add("fs.inotify.max_user_watches", "524288", "programs in many pods watch files")
+	need = append(need, kubernetesSysctls(p)...)
 	return withOwnSysctls(need, p.Sysctls)
 }
 

@@ -18,6 +18,8 @@ const (
 	DefaultListenPortV6 = 51821
 	// DefaultESPProposal is flannel's (pkg/backend/ipsec).
 	DefaultESPProposal = "aes128gcm16-sha256-prfsha256-ecp256"
+	// DefaultPSKFile is where init puts the pre-shared key of the node file.
+	DefaultPSKFile = "/data/weft/netd/psk"
 	// DefaultHostnamePrefix stands before names derived from hardware.
 	DefaultHostnamePrefix = "node"
 	// DefaultListen is where netd's status server listens on loopback.
@@ -30,7 +32,7 @@ var Backends = []string{BackendVXLAN, BackendHostGW, BackendWireGuard, BackendWi
 // WithDefaults returns the profile with every default filled in. The profile
 // itself stays as it is; the two share no memory that either writes to.
 func (p Profile) WithDefaults() Profile {
-	p.Network = p.Network.WithDefaults()
+	p.Network = p.network().WithDefaults()
 	if p.Hostname.Prefix == "" {
 		p.Hostname.Prefix = DefaultHostnamePrefix
 	}
@@ -82,6 +84,7 @@ func (b Backend) withDefaults() Backend {
 		b.ListenPortV6 = cmp.Or(b.ListenPortV6, DefaultListenPortV6)
 	case BackendIPsec:
 		b.ESPProposal = cmp.Or(b.ESPProposal, DefaultESPProposal)
+		b.PSKFile = cmp.Or(b.PSKFile, DefaultPSKFile)
 	}
 	return b
 }

@@ -20,19 +20,32 @@ type Profile struct {
 	Name string `yaml:"name"`
 	// Description says in one line what the profile is for.
 	Description string `yaml:"description"`
+	// Extends is another profile, a shipped one's name or a path beside this
+	// file: what it says and this file does not say counts too. Mappings are
+	// merged, lists and single values replaced.
+	Extends string `yaml:"extends,omitempty"`
 	// Network is the pod network.
 	Network Network `yaml:"network"`
+	// Kubernetes is the distribution that runs on the nodes, if one does.
+	Kubernetes Kubernetes `yaml:"kubernetes,omitempty"`
 	// Hostname says how the node gets its name.
 	Hostname Hostname `yaml:"hostname,omitempty"`
 	// Links are the node's uplinks. When empty, every Ethernet device with
 	// carrier is an uplink with DHCPv4 and router advertisements.
 	Links []Link `yaml:"links,omitempty"`
+	// Time says how the node's clock is kept.
+	Time Time `yaml:"time,omitempty"`
 	// Sysctls are kernel settings by their dotted name, on top of those weft
 	// sets itself.
 	Sysctls map[string]string `yaml:"sysctls,omitempty"`
 	// Modules are kernel modules the node must have beside those its network
 	// needs; init loads them at boot.
 	Modules []string `yaml:"modules,omitempty"`
+	// Services are programs of your own that run on every node.
+	Services []Service `yaml:"services,omitempty"`
+	// Overrides silence rules that do not hold for this network, each with
+	// its reason.
+	Overrides []Override `yaml:"overrides,omitempty"`
 }
 
 // Network is the pod network of a cluster.
@@ -116,7 +129,7 @@ type Hostname struct {
 // Link is one uplink of a node.
 type Link struct {
 	// Match chooses the device; all fields given must match.
-	Match Match `yaml:"match"`
+	Match Match `yaml:"match,omitempty"`
 	// DHCP4 asks for an IPv4 address by DHCP; true when nil and no IPv4
 	// address is given.
 	DHCP4 *bool `yaml:"dhcp4,omitempty"`
@@ -127,10 +140,104 @@ type Link struct {
 	Addresses []netip.Prefix `yaml:"addresses,omitempty"`
 	// Gateways are default gateways, at most one of each family.
 	Gateways []netip.Addr `yaml:"gateways,omitempty"`
-	// DNS are name servers.
-	DNS []netip.Addr `yaml:"dns,omitempty"`
+	// DHCP6 asks for addresses, or what goes with them, by DHCPv6 when a
+	// router of the link says that there is a server; true when nil.
+	DHCP6 *bool `yaml:"dhcp6,omitempty"`
+	// Routes are further static routes.
+	Routes []Route `yaml:"routes,omitempty"`
+	// DNS are name servers, Domains search domains.
+	DNS     []netip.Addr `yaml:"dns,omitempty"`
+	Domains []string     `yaml:"domains,omitempty"`
 	// MTU is the device's MTU; left as it is when zero.
 	MTU int `yaml:"mtu,omitempty"`
+	// VLAN, Bond and Bridge make the link a device of that kind, which init
+	// makes; Match is left out then. At most one of them is given.
+	VLAN   *VLAN   `yaml:"vlan,omitempty"`
+	Bond   *Bond   `yaml:"bond,omitempty"`
+	Bridge *Bridge `yaml:"bridge,omitempty"`
+	// Wait is what the node needs of the link to be ready: carrier, address,
+	// ipv4, ipv6 (an address of the family), route4, route6 (a default
+	// route). When empty: an address, and all static ones.
+	Wait []string `yaml:"wait,omitempty"`
+	// Optional lets the node be ready without the link.
+	Optional bool `yaml:"optional,omitempty"`
+}
+
+// The needs of [Link.Wait].
+const (
+	WaitCarrier = "carrier"
+	WaitAddress = "address"
+	WaitIPv4    = "ipv4"
+	WaitIPv6    = "ipv6"
+	WaitRoute4  = "route4"
+	WaitRoute6  = "route6"
+)
+
+// Route is a static route.
+type Route struct {
+	// To is the destination.
+	To netip.Prefix `yaml:"to"`
+	// Via is the gateway; the destination is on the link itself when empty.
+	Via netip.Addr `yaml:"via,omitempty"`
+	// Metric is the route's priority, lower is better; as the link's default
+	// route when zero.
+	Metric int `yaml:"metric,omitempty"`
+}
+
+// VLAN is a tagged network on another device (IEEE 802.1Q).
+type VLAN struct {
+	// Name is the device's name.
+	Name string `yaml:"name"`
+	// ID is the tag, 1..4094.
+	ID int `yaml:"id"`
+	// On chooses the device below.
+	On Match `yaml:"on"`
+}
+
+// Bond is several devices that act as one.
+type Bond struct {
+	// Name is the device's name.
+	Name string `yaml:"name"`
+	// Ports choose the devices below.
+	Ports []Match `yaml:"ports"`
+	// Mode is active-backup, 802.3ad, balance-rr, balance-xor, broadcast,
+	// balance-tlb or balance-alb; active-backup when empty.
+	Mode string `yaml:"mode,omitempty"`
+	// Monitor is how often the carrier of the ports is looked at, in
+	// milliseconds; 100 when zero.
+	Monitor int `yaml:"monitor,omitempty"`
+}
+
+// Bridge is a bridge that carries the node's own address, for machines beside
+// the node's pods.
+type Bridge struct {
+	// Name is the device's name.
+	Name string `yaml:"name"`
+	// Ports choose the devices below.
+	Ports []Match `yaml:"ports"`
+	// STP turns the spanning tree protocol on.
+	STP bool `yaml:"stp,omitempty"`
+}
+
+// Virtual is the name of the device that init makes for the link, and the
+// devices it lies on; "" for a link of a device there is.
+func (l Link) Virtual() (name string, ports []Match) {
+	switch {
+	case l.VLAN != nil:
+		return l.VLAN.Name, []Match{l.VLAN.On}
+	case l.Bond != nil:
+		return l.Bond.Name, l.Bond.Ports
+	case l.Bridge != nil:
+		return l.Bridge.Name, l.Bridge.Ports
+	}
+	return "", nil
+}
+
+// Time says how the node's clock is kept.
+type Time struct {
+	// Servers are time servers (NTP) by name or address, asked beside those
+	// that DHCP and the cloud name.
+	Servers []string `yaml:"servers,omitempty"`
 }
 
 // Match chooses a network device.

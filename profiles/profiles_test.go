@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,8 +58,13 @@ func golden(t *testing.T, file string, got []byte) {
 }
 
 func TestShippedProfilesAreSound(t *testing.T) {
-	if got := Names(); !reflect.DeepEqual(got, []string{"dual-stack", "vxlan"}) {
+	if got := Names(); len(got) < 34 || !slices.Contains(got, "vxlan") || !slices.Contains(got, "k3s-ha") || !slices.Contains(got, "rke2-cis") {
 		t.Errorf("weft ships %v", got)
+	}
+	for _, offer := range Shipped() {
+		if offer.Description == "" || len(offer.Description) > 80 || len(offer.Name) > 23 {
+			t.Errorf("%+v does not fit a list", offer)
+		}
 	}
 	for _, name := range Names() {
 		p, d, problems, err := Find(name)

@@ -6,13 +6,40 @@ import (
 	"weft/document"
 )
 
-// Read reads a profile file and checks it. file is the name it has in
-// messages.
+// Read reads a profile file that extends no other and checks what concerns
+// the node and netd; [Load] takes one that does, and package rules checks what
+// concerns Kubernetes. file is the name it has in messages.
 //
 // The Profile is what the file says, without defaults; see
 // [Profile.WithDefaults]. It is sound only when the Problems hold no error.
 func Read(file string, data []byte) (Profile, *document.Document, document.Problems) {
-	return read(file, data, profileRules)
+	d, problems := document.Parse(file, data)
+	if !d.Parsed() {
+		return Profile{}, d, problems
+	}
+	problems = append(problems, migrate(d, profileMigrations)...)
+	p, more := fill(d)
+	problems = append(problems, more...)
+	if p.Extends != "" {
+		problems = append(problems, d.Problem("extends", "this profile must be resolved first").
+			WithRule(RuleExtends).WithFix("build an image with weft; it writes the profile out whole"))
+	}
+	problems.Sort()
+	return p, d, problems
+}
+
+// fill takes the values out of a document and checks them.
+func fill(d *document.Document) (Profile, document.Problems) {
+	var p Profile
+	problems := d.Fill(&p)
+	return p, append(problems, Check(p, d)...)
+}
+
+// Check checks what concerns the node and netd in a profile that was read from
+// d. Warnings that the profile overrides are left out.
+func Check(p Profile, d *document.Document) document.Problems {
+	problems, _ := Silence(document.Apply(profileRules, p, d), p.Overrides, Firm)
+	return problems
 }
 
 // ReadNode reads a node file and checks what can be checked without its

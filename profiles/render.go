@@ -9,19 +9,19 @@ import (
 
 // YAML renders netd's configuration; [ReadNetd] reads it back equal. Equal
 // values give equal bytes.
-func (n Netd) YAML() ([]byte, error) { return render("netd configuration", n) }
+func (n Netd) YAML() ([]byte, error) { return Render("netd configuration", n) }
 
 // YAML renders the profile; [Read] reads it back equal. Equal values give
 // equal bytes.
-func (p Profile) YAML() ([]byte, error) { return render("profile", p) }
+func (p Profile) YAML() ([]byte, error) { return Render("profile", p) }
 
 // YAML renders the node file; [ReadNode] reads it back equal. Equal values
 // give equal bytes.
-func (n Node) YAML() ([]byte, error) { return render("node file", n) }
+func (n Node) YAML() ([]byte, error) { return Render("node file", n) }
 
-// render writes a value as YAML; struct fields come in their order and map
-// keys sorted.
-func render(what string, v any) ([]byte, error) {
+// Render writes a value as YAML, for a file called what in errors; struct
+// fields come in their order and map keys sorted.
+func Render(what string, v any) ([]byte, error) {
 	var b bytes.Buffer
 	out := yaml.NewEncoder(&b)
 	out.SetIndent(2)

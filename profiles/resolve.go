@@ -13,7 +13,8 @@ import (
 //
 // The node's own entry in the list of peers is taken out; it gives the node's
 // addresses, subnets and MAC where the node file does not. A node that has
-// subnets from neither gets the ones of [SubnetsFor].
+// subnets from neither gets the ones of [SubnetsFor], unless the store gives
+// them.
 //
 // The result is checked like a file. When it does not hold together, the
 // error is a [document.Problems] that points into no file.
@@ -45,7 +46,7 @@ func NetdFor(p Profile, n Node, name, uuid string) (Netd, error) {
 	if len(conf.Node.Subnets) == 0 {
 		conf.Node.Subnets = own.Subnets
 	}
-	if len(conf.Node.Subnets) == 0 && len(checkPods(network, nil)) == 0 {
+	if len(conf.Node.Subnets) == 0 && !network.Store.GivesSubnets() && len(checkPods(network, nil)) == 0 {
 		conf.Node.Subnets = SubnetsFor(network, uuid)
 	}
 	if conf.Node.MAC == "" {

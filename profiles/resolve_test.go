@@ -238,3 +238,24 @@ func survives[T any](t *testing.T, data []byte, read func(string, []byte) (T, *d
 	}
 	rendersBack(t, v, render, read)
 }
+
+// Where the store gives subnets, none are made up: two nodes could have the
+// same, and that of a Kubernetes node is its podCIDR.
+func TestStoreThatGivesSubnetsLeavesThemOpen(t *testing.T) {
+	for _, kind := range []string{StoreEtcd, StoreKubernetes} {
+		p := sound(t, Read, base)
+		p.Network.Peers = nil
+		p.Network.Store.Type = kind
+		got, err := NetdFor(p, Node{}, "somewhere", uuid1)
+		if err != nil || len(got.Node.Subnets) != 0 {
+			t.Errorf("%s: subnets %v, %v; want none", kind, got.Node.Subnets, err)
+		}
+		data, err := got.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, problems := ReadNetd("netd.yaml", data); problems.Errors() != nil {
+			t.Errorf("%s: %v", kind, problems)
+		}
+	}
+}

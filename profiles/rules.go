@@ -20,7 +20,15 @@ var profileRules = slices.Concat(
 		}},
 		{ID: "N2", Source: "names are parts of file names", Check: checkProfileName},
 	},
-	within(networkRules, func(p Profile) Network { return p.Network }),
+	within(networkRules, Profile.network),
+	within(underlayRules, Profile.network),
+	within(backendRules, Profile.network),
+	within(wireguardRules, Profile.network),
+	within(legacyRules, Profile.network),
+	[]document.Rule[Profile]{
+		{ID: "B7", Source: "Kubernetes before 1.34: at most 20 bits of service addresses", Check: checkProfileServices},
+		{ID: "B11", Source: "a packet has one way to go", Check: checkProfilePodsAndServices},
+	},
 	within(peerRules, func(p Profile) peerList {
 		return peerList{path: "network.peers", peers: p.Network.Peers, network: &p.Network}
 	}),
@@ -28,6 +36,7 @@ var profileRules = slices.Concat(
 		return linkList{path: "links", links: p.Links, network: &p.Network}
 	}),
 	systemRules,
+	ownServiceRules,
 )
 
 // nodeRules are what a node file must keep. What concerns the network of the
@@ -52,9 +61,11 @@ var nodeRules = slices.Concat(
 		{ID: "B1", Source: "net.ParseCIDR masks silently", Check: func(n Node, d *document.Document) document.Problems {
 			return canonical(d, "subnets", n.Subnets)
 		}},
+		{ID: "N76", Source: "wg(8), genkey: 32 bytes in base64", Check: checkNodeKey},
 	},
 	within(peerRules, func(n Node) peerList { return peerList{path: "peers", peers: n.Peers} }),
 	within(linkRules, func(n Node) linkList { return linkList{path: "links", links: n.Links} }),
+	placeRules,
 )
 
 // within lets rules about a part check the whole.

@@ -40,6 +40,9 @@ var linkRules = []document.Rule[linkList]{
 			return inRange(d, at+".mtu", k.MTU, low, MaxMTU, note)
 		})
 	}},
+	{ID: "N50", Source: "ip-link(8): vlan, bond, bridge", Check: checkVirtual},
+	{ID: "N51", Source: "what a node can wait for", Check: checkWaits},
+	{ID: "N52", Source: "ip-route(8)", Check: checkRoutes},
 	{ID: "N25", Level: document.Warning, Source: "a gateway is a neighbour", Check: checkGatewayReachable},
 }
 
@@ -56,6 +59,9 @@ func eachLink(l linkList, check func(at string, k Link) document.Problems) docum
 func checkMatches(l linkList, d *document.Document) document.Problems {
 	first := make(map[Match]string, len(l.links))
 	return eachLink(l, func(at string, k Link) document.Problems {
+		if name, _ := k.Virtual(); name != "" || k.VLAN != nil || k.Bond != nil || k.Bridge != nil {
+			return nil // checked by checkVirtual
+		}
 		if k.Match == (Match{}) {
 			return document.Problems{d.Problem(at+".match", "the link matches no device").
 				WithFix("give match a name, a mac or a driver")}

@@ -18,6 +18,9 @@ var netdRules = slices.Concat(
 		}},
 	},
 	within(networkRules, func(n Netd) Network { return n.Network }),
+	within(underlayRules, func(n Netd) Network { return n.Network }),
+	within(backendRules, func(n Netd) Network { return n.Network }),
+	within(wireguardRules, func(n Netd) Network { return n.Network }),
 	within(peerRules, func(n Netd) peerList {
 		return peerList{path: "network.peers", peers: n.Network.Peers, network: &n.Network}
 	}),
@@ -30,7 +33,7 @@ var netdRules = slices.Concat(
 			return canonical(d, "node.subnets", n.Node.Subnets)
 		}},
 		{ID: "B11", Source: "a packet has one way to go", Check: func(n Netd, d *document.Document) document.Problems {
-			return outside(d, "node.addresses", n.Node.Addresses, n.Network)
+			return append(checkPodsAndServices(n.Network, d), outside(d, "node.addresses", n.Node.Addresses, n.Network)...)
 		}},
 		{ID: "N10", Source: "one tunnel device a family, over the same family", Check: checkSelfFamilies},
 		{ID: "N11", Source: "only the pod ranges are routed", Check: func(n Netd, d *document.Document) document.Problems {
@@ -60,10 +63,13 @@ func checkSelfNotPeer(n Netd, d *document.Document) document.Problems {
 }
 
 // checkSelfFamilies wants the node to have a subnet of each family. Addresses
-// may be left to netd.
+// may be left to netd, and subnets to a store that gives them out.
 func checkSelfFamilies(n Netd, d *document.Document) document.Problems {
 	found := onePerFamily(d, "node.addresses", n.Node.Addresses)
 	found = append(found, onePerFamily(d, "node.subnets", bases(n.Node.Subnets))...)
+	if len(n.Node.Subnets) == 0 && n.Network.Store.GivesSubnets() {
+		return found
+	}
 	return append(found, families(d, "node.subnets", bases(n.Node.Subnets), n.Network, false)...)
 }
 

@@ -40,9 +40,7 @@ var networkRules = []document.Rule[Network]{
 		return append(onePerFamily(d, "network.pods", bases(n.Pods)), onePerFamily(d, "network.services", bases(n.Services))...)
 	}},
 	{ID: "B3", Source: "K3s: must share the same IP version", Check: checkServiceFamilies},
-	{ID: "B7", Level: document.Warning, Source: "Kubernetes before 1.34: at most 20 bits of service addresses", Check: checkServicesTooLarge},
 	{ID: "B8", Source: "Kubernetes service allocator: at least 8 addresses", Check: checkServicesTooSmall},
-	{ID: "B11", Source: "a packet has one way to go", Check: checkPodsAndServices},
 	{ID: "B14", Level: document.Warning, Source: "RFC 4193: unique local addresses are not routed in the Internet", Check: checkUniqueLocal},
 	{ID: "C1", Source: "flannel: SubnetLen at least Network+2", Check: checkSubnetTooShort},
 	{ID: "D1", Source: "backends of netd", Check: checkBackend},
@@ -80,6 +78,9 @@ func checkServiceFamilies(n Network, d *document.Document) document.Problems {
 	if len(n.Services) == 0 || len(n.Pods) == 0 {
 		return nil
 	}
+	if len(onePerFamily(nil, "", bases(n.Pods)))+len(onePerFamily(nil, "", bases(n.Services))) > 0 {
+		return nil // rule B2
+	}
 	if len(n.Services) != len(n.Pods) {
 		return document.Problems{d.KeyProblem("network.services", "services and pods must have the same families").
 			WithNote(fmt.Sprintf("%d for services, %d for pods", len(n.Services), len(n.Pods))).
@@ -89,10 +90,36 @@ func checkServiceFamilies(n Network, d *document.Document) document.Problems {
 		s, p := n.Services[i], n.Pods[i]
 		if s.IsValid() && p.IsValid() && s.Addr().Is4() != p.Addr().Is4() {
 			return document.Problems{d.Problem(document.Index("network.services", i), "services and pods must have the same families in the same order").
-				WithNote(fmt.Sprintf("pods have %s here", familyName(p.Addr())))}
+				WithNote(fmt.Sprintf("pods have %s here", familyName(p.Addr()))).
+				WithFix("put the cluster's first family first in both")}
 		}
 	}
 	return nil
+}
+
+// checkProfileServices stops for a Kubernetes that would not start, and warns
+// where the version is not known, or does not care.
+func checkProfileServices(p Profile, d *document.Document) document.Problems {
+	found := checkServicesTooLarge(p.Network, d)
+	for i := range found {
+		if !p.Kubernetes.On() || !p.Kubernetes.Release().Before("1.34") {
+			found[i].Level = document.Warning
+		}
+	}
+	return found
+}
+
+// checkProfilePodsAndServices warns where Kubernetes gives out the subnets: it
+// leaves those out that hold services (range_allocator.go,
+// filterOutServiceRange).
+func checkProfilePodsAndServices(p Profile, d *document.Document) document.Problems {
+	found := checkPodsAndServices(p.Network, d)
+	for i := range found {
+		if p.Kubernetes.On() && !p.NetdOn() {
+			found[i].Level = document.Warning
+		}
+	}
+	return found
 }
 
 func checkServicesTooLarge(n Network, d *document.Document) document.Problems {

@@ -30,6 +30,7 @@ var peerRules = []document.Rule[peerList]{
 	{ID: "N12", Source: "a pod address is on one node", Check: checkPeerSubnetsApart},
 	{ID: "N13", Source: "RFC 6890 (special-purpose addresses)", Check: checkPeerAddresses},
 	{ID: "N14", Source: "IEEE 802, section 8.2", Check: checkPeerMACs},
+	{ID: "N75", Source: "wg(8), pubkey: 32 bytes in base64; WireGuard paper, section 2: a key is one peer", Check: checkPeerKeys},
 }
 
 // eachPeer collects what a check finds in each peer.

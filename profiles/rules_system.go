@@ -149,8 +149,15 @@ func moduleName(s string) bool { return modulePattern.MatchString(s) && len(s) <
 func checkModules(p Profile, d *document.Document) document.Problems {
 	var found document.Problems
 	first := map[string]int{}
-	for i, name := range p.Modules {
+	for i, entry := range p.Modules {
 		at := document.Index("modules", i)
+		name, options, _ := strings.Cut(entry, " ")
+		for _, option := range strings.Fields(options) {
+			if key, value, ok := strings.Cut(option, "="); !moduleName(key) || ok && value == "" {
+				found = append(found, d.Problem(at, fmt.Sprintf("%q is no option of module %s", option, name)).
+					WithFix("write the module, a space, and KEY=VALUE, as in bonding max_bonds=0"))
+			}
+		}
 		if !moduleName(name) {
 			pr := d.Problem(at, fmt.Sprintf("%q is no name of a module", name))
 			if short, _, cut := strings.Cut(name, ".ko"); cut {

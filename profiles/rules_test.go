@@ -175,6 +175,7 @@ var profileCases = []ruleCase{
 	{"N23", "router advertisements from pods", "vm.max_map_count: 262144", "net.ipv6.conf.default.accept_ra: 2", "net.ipv6.conf.default.accept_ra: 0"},
 	{"N23", "one hostname for all", "vm.max_map_count: 262144", "kernel.hostname: a", "kernel.panic: 5"},
 	{"N24", "a module's file name", "modules: [wireguard]", "modules: [wireguard.ko]", "modules: [wire-guard_2]"},
+	{"N24", "an option without a value", "modules: [wireguard]", "modules: [bonding max_bonds=]", "modules: [bonding max_bonds=0 miimon=100]"},
 	{"N24", "a module twice", "modules: [wireguard]", "modules: [br-netfilter, br_netfilter]", "modules: [br-netfilter, bridge]"},
 }
 
@@ -217,7 +218,7 @@ var netdCases = []ruleCase{
 	{"N27", "a path that climbs", "/run/flannel/subnet.env", "/run/../subnet.env", "/run/subnet.env"},
 	{"N28", "all addresses", "listen: 127.0.0.1:8285", "listen: 0.0.0.0:8285", "listen: \"[::1]:8285\""},
 	{"N28", "no port", "listen: 127.0.0.1:8285", "listen: 127.0.0.1", "listen: 127.1.2.3:1"},
-	{"D1", "another backend", "type: vxlan", "type: host-gw", "type: vxlan"},
+	{"D1", "another backend", "type: vxlan", "type: hostgw", "type: vxlan"},
 	{"N7", "a VNI of 25 bits", "vni: 1", "vni: 16777216", "vni: 16777215"},
 }
 
@@ -283,7 +284,7 @@ func hasRule(problems document.Problems, rule string) bool {
 
 func TestEveryRuleIsTested(t *testing.T) {
 	tested := map[string]bool{}
-	for _, cases := range [][]ruleCase{profileCases, nodeCases, netdCases} {
+	for _, cases := range [][]ruleCase{profileCases, nodeCases, netdCases, underlayCases, ipsecCases, deviceCases, serviceCases, placeCases, wireguardCases, wireguardNodeCases} {
 		for _, c := range cases {
 			tested[c.rule] = true
 		}

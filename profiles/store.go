@@ -25,6 +25,10 @@ type Store struct {
 	Kubernetes KubernetesStore `yaml:"kubernetes,omitempty"`
 }
 
+// GivesSubnets reports whether the store finds a node its pod subnets, so that
+// they may be left out of the configuration.
+func (s Store) GivesSubnets() bool { return s.Type == StoreEtcd || s.Type == StoreKubernetes }
+
 // EtcdStore is an etcd cluster that holds leases, in the form flannel keeps there.
 type EtcdStore struct {
 	// Endpoints are the URLs of its members; http://127.0.0.1:2379 when
@@ -75,9 +79,11 @@ type KubernetesStore struct {
 	NetworkUnavailable *bool `yaml:"networkUnavailable,omitempty"`
 }
 
-// Underlay chooses the devices that carry the network. Of several ways given
-// the first in this order counts: interfaces, interfacesRegex, canReach,
-// subnet; the device of the default route when none is.
+// Underlay chooses the devices that carry the network. The ways are tried in
+// this order, as flannel does, and the first that finds a device counts:
+// interfaces, interfacesRegex, canReach, subnet. Only without any it is the
+// device of the default route. What is of the other family than the one to be
+// carried finds the device too, which then needs an address of the family.
 type Underlay struct {
 	UnderlayChoice `yaml:",inline"`
 	// IPv4 and IPv6 choose for one family; what is above counts for a family

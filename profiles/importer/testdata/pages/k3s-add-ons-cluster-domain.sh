@@ -1,0 +1,1 @@
+--cluster-domain cluster.local

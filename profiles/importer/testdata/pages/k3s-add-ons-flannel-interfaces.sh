@@ -1,0 +1,1 @@
+ip -d addr show flannel.1

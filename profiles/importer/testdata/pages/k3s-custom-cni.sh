@@ -1,0 +1,1 @@
+k3s server --flannel-backend=none --disable-network-policy

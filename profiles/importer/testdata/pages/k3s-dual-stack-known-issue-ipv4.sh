@@ -1,0 +1,1 @@
+--kubelet-arg="node-ip=0.0.0.0" # To proritize IPv4 traffic

@@ -1,0 +1,1 @@
+--kubelet-arg="node-ip=::" # To proritize IPv6 traffic

@@ -1,0 +1,1 @@
+--egress-selector-mode=pod

@@ -1,0 +1,1 @@
+--flannel-external-ip

@@ -1,0 +1,1 @@
+--flannel-ipv6-masq

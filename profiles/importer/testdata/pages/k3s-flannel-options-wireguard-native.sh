@@ -1,0 +1,1 @@
+--flannel-backend=wireguard-native

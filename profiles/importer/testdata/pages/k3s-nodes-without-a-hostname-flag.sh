@@ -1,0 +1,1 @@
+k3s server --node-name=node-1

@@ -1,0 +1,1 @@
+cat /etc/cni/net.d/10-calico.conflist

@@ -1,0 +1,1 @@
+--cluster-cidr=2001:cafe:42::/56 --service-cidr=2001:cafe:43::/112

@@ -1,0 +1,1 @@
+kubectl rollout restart ds rke2-canal -n kube-system

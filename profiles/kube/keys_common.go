@@ -1,0 +1,123 @@
+package kube
+
+// commonServer lists the keys that servers of both distributions take: those
+// of K3s that RKE2 copies or only hides from its help (k3s-io/k3s
+// pkg/cli/cmds/server.go at 005499a9 and in a version with urfave/cli v1;
+// rancher/rke2 pkg/cli/cmds/server.go at 740a5b12 and in the version with
+// urfave/cli v2; "rke2 server --help" of v1.33.5+rke2r1).
+//
+// Keys have no first version here: most came to several lines of releases at
+// once, and a gate that is wrong refuses what works. The one last version is
+// that of the release notes of K3s v1.29.0+k3s1.
+func commonServer() []Key {
+	return []Key{
+		{Name: "advertise-address", Roles: Server, Kind: Text},
+		{Name: "agent-token", Roles: Server, Kind: Text, Critical: true, Secret: true},
+		{Name: "agent-token-file", Roles: Server, Kind: Text},
+		{Name: "cluster-cidr", Roles: Server, Kind: List, Critical: true, Default: "10.42.0.0/16"},
+		{Name: "cluster-dns", Roles: Server, Kind: List, Critical: true},
+		{Name: "cluster-domain", Roles: Server, Kind: Text, Critical: true, Default: "cluster.local"},
+		{Name: "cluster-reset", Roles: Server, Kind: Bool},
+		{Name: "cluster-reset-restore-path", Roles: Server, Kind: Text},
+		{Name: "datastore-cafile", Roles: Server, Kind: Text},
+		{Name: "datastore-certfile", Roles: Server, Kind: Text},
+		{Name: "datastore-endpoint", Roles: Server, Kind: Text, Secret: true},
+		{Name: "datastore-keyfile", Roles: Server, Kind: Text},
+		{Name: "disable", Roles: Server, Kind: List},
+		{Name: "disable-agent", Roles: Server, Kind: Bool},
+		{Name: "disable-apiserver", Roles: Server, Kind: Bool},
+		{Name: "disable-cloud-controller", Roles: Server, Kind: Bool, Critical: true},
+		{Name: "disable-controller-manager", Roles: Server, Kind: Bool},
+		{Name: "disable-etcd", Roles: Server, Kind: Bool},
+		{Name: "disable-kube-proxy", Roles: Server, Kind: Bool},
+		{Name: "disable-scheduler", Roles: Server, Kind: Bool},
+		{Name: "egress-selector-mode", Roles: Server, Kind: Text, Critical: true, Default: "agent"},
+		{Name: "embedded-registry", Roles: Server, Kind: Bool, Critical: true},
+		{Name: "etcd-arg", Roles: Server, Kind: Args},
+		{Name: "etcd-disable-snapshots", Roles: Server, Kind: Bool},
+		{Name: "etcd-expose-metrics", Roles: Server, Kind: Bool},
+		{Name: "etcd-s3", Roles: Server, Kind: Bool},
+		{Name: "etcd-s3-access-key", Roles: Server, Kind: Text, Secret: true},
+		{Name: "etcd-s3-bucket", Roles: Server, Kind: Text},
+		{Name: "etcd-s3-bucket-lookup-type", Roles: Server, Kind: Text, Default: "auto", Values: []string{"auto", "dns", "path"}},
+		{Name: "etcd-s3-config-secret", Roles: Server, Kind: Text},
+		{Name: "etcd-s3-endpoint", Roles: Server, Kind: Text, Default: "s3.amazonaws.com"},
+		{Name: "etcd-s3-endpoint-ca", Roles: Server, Kind: Text},
+		{Name: "etcd-s3-folder", Roles: Server, Kind: Text},
+		{Name: "etcd-s3-insecure", Roles: Server, Kind: Bool},
+		{Name: "etcd-s3-proxy", Roles: Server, Kind: Text},
+		{Name: "etcd-s3-region", Roles: Server, Kind: Text, Default: "us-east-1"},
+		{Name: "etcd-s3-retention", Roles: Server, Kind: Int, Default: "5"},
+		{Name: "etcd-s3-secret-key", Roles: Server, Kind: Text, Secret: true},
+		{Name: "etcd-s3-session-token", Roles: Server, Kind: Text, Secret: true},
+		{Name: "etcd-s3-skip-ssl-verify", Roles: Server, Kind: Bool},
+		{Name: "etcd-s3-timeout", Roles: Server, Kind: Text, Default: "5m0s"},
+		{Name: "etcd-snapshot-compress", Roles: Server, Kind: Bool},
+		{Name: "etcd-snapshot-dir", Roles: Server, Kind: Text},
+		{Name: "etcd-snapshot-name", Roles: Server, Kind: Text, Default: "etcd-snapshot"},
+		{Name: "etcd-snapshot-reconcile-interval", Roles: Server, Kind: Text, Default: "10m0s"},
+		{Name: "etcd-snapshot-retention", Roles: Server, Kind: Int, Default: "5"},
+		{Name: "etcd-snapshot-schedule-cron", Roles: Server, Kind: Text, Default: "0 */12 * * *"},
+		{Name: "helm-job-image", Roles: Server, Kind: Text},
+		{Name: "kube-apiserver-arg", Roles: Server, Kind: Args},
+		{Name: "kube-cloud-controller-manager-arg", Roles: Server, Kind: Args},
+		{Name: "kube-controller-manager-arg", Roles: Server, Kind: Args},
+		{Name: "kube-scheduler-arg", Roles: Server, Kind: Args},
+		{Name: "multi-cluster-cidr", Roles: Server, Kind: Bool, Until: "1.29"},
+		{Name: "secrets-encryption", Roles: Server, Kind: Bool, Critical: true},
+		{Name: "secrets-encryption-provider", Roles: Server, Kind: Text, Critical: true, Default: "aescbc", Values: []string{"aescbc", "secretbox"}},
+		{Name: "service-cidr", Roles: Server, Kind: List, Critical: true, Default: "10.43.0.0/16"},
+		{Name: "service-node-port-range", Roles: Server, Kind: Text, Default: "30000-32767"},
+		{Name: "servicelb-namespace", Roles: Server, Kind: Text, Default: "kube-system"},
+		{Name: "supervisor-metrics", Roles: Server, Kind: Bool, Critical: true},
+		{Name: "system-default-registry", Roles: Server, Kind: Text},
+		{Name: "tls-san", Roles: Server, Kind: List},
+		{Name: "tls-san-security", Roles: Server, Kind: Bool, Default: "true"},
+		{Name: "write-kubeconfig", Roles: Server, Kind: Text},
+		{Name: "write-kubeconfig-group", Roles: Server, Kind: Text},
+		{Name: "write-kubeconfig-mode", Roles: Server, Kind: Text},
+	}
+}
+
+// commonAgent lists the keys that every node of both distributions takes
+// (k3s-io/k3s pkg/cli/cmds/agent.go at 00cc29ba; k3s-io/docs docs/cli/agent.md
+// at 1f023c05; rancher/rke2 pkg/cli/cmds/agent.go at d3ebc9c5).
+func commonAgent() []Key {
+	return []Key{
+		{Name: "airgap-extra-registry", Roles: Every, Kind: List},
+		{Name: "bind-address", Roles: Every, Kind: Text},
+		{Name: "container-runtime-endpoint", Roles: Every, Kind: Text},
+		{Name: "data-dir", Roles: Every, Kind: Text},
+		{Name: "debug", Roles: Every, Kind: Bool},
+		{Name: "default-runtime", Roles: Every, Kind: Text},
+		{Name: "disable-default-registry-endpoint", Roles: Every, Kind: Bool},
+		{Name: "enable-pprof", Roles: Every, Kind: Bool},
+		{Name: "image-credential-provider-bin-dir", Roles: Every, Kind: Text, Default: "/var/lib/rancher/credentialprovider/bin"},
+		{Name: "image-credential-provider-config", Roles: Every, Kind: Text, Default: "/var/lib/rancher/credentialprovider/config.yaml"},
+		{Name: "kube-proxy-arg", Roles: Every, Kind: Args},
+		{Name: "kubelet-arg", Roles: Every, Kind: Args},
+		{Name: "log", Roles: Every, Kind: Text},
+		{Name: "alsologtostderr", Roles: Every, Kind: Bool},
+		{Name: "lb-server-port", Roles: Every, Kind: Int, Default: "6444"},
+		{Name: "node-external-dns", Roles: Every, Kind: List},
+		{Name: "node-external-ip", Roles: Every, Kind: List},
+		{Name: "node-internal-dns", Roles: Every, Kind: List},
+		{Name: "node-ip", Roles: Every, Kind: List},
+		{Name: "node-label", Roles: Every, Kind: List},
+		{Name: "node-name", Roles: Every, Kind: Text},
+		{Name: "node-taint", Roles: Every, Kind: List},
+		{Name: "nonroot-devices", Roles: Every, Kind: Bool},
+		{Name: "pause-image", Roles: Every, Kind: Text},
+		{Name: "private-registry", Roles: Every, Kind: Text},
+		{Name: "protect-kernel-defaults", Roles: Every, Kind: Bool},
+		{Name: "resolv-conf", Roles: Every, Kind: Text},
+		{Name: "selinux", Roles: Every, Kind: Bool},
+		{Name: "server", Roles: Every, Kind: Text},
+		{Name: "snapshotter", Roles: Every, Kind: Text, Default: "overlayfs"},
+		{Name: "token", Roles: Every, Kind: Text, Secret: true},
+		{Name: "token-file", Roles: Every, Kind: Text},
+		{Name: "v", Roles: Every, Kind: Int},
+		{Name: "vmodule", Roles: Every, Kind: Text},
+		{Name: "with-node-id", Roles: Every, Kind: Bool},
+	}
+}

@@ -1,0 +1,113 @@
+package rules
+
+import (
+	"weft/document"
+	"weft/profiles"
+)
+
+// formRules are the rules about the form of every file; package document
+// checks them.
+func formRules() []Rule {
+	return []Rule{
+		{ID: document.RuleText, Title: "a file is short UTF-8 text, indented with spaces", Source: "YAML 1.1, sections 4.2 and 5.1",
+			Why: "YAML does not allow tabs in indentation, and other bytes mean something else to each program."},
+		{ID: document.RuleSyntax, Title: "a file is YAML", Source: "YAML 1.1", Why: "What cannot be parsed says nothing."},
+		{ID: document.RuleDocuments, Title: "a file holds exactly one document", Source: "YAML 1.1, section 9.2",
+			Why: "Only the first would be read, and the rest silently left out."},
+		{ID: document.RuleDuplicate, Title: "a key stands once in its mapping", Source: "YAML 1.1, section 3.2.1.3",
+			Why: "Of two values one would be lost, and which depends on the parser."},
+		{ID: document.RulePlain, Title: "anchors, aliases, merge keys and tags are not used", Source: "YAML 1.1; the parsers' differences",
+			Why: "They make a value stand somewhere else than where it counts."},
+		{ID: profiles.RuleOld, Level: document.Warning, Title: "a file says what it says in the newest format", Source: "weft's own format",
+			Why:  "Older formats are read, each place that has another name now is told.",
+			Bad:  Example{Profile: "weft: profile/v0\n"},
+			Good: Example{Profile: "weft: profile/v1\n"}},
+		{ID: profiles.RuleExtends, Title: "the file that another extends or names is there", Source: "weft's own format",
+			Why:  "Half of the values would be missing.",
+			Bad:  Example{Profile: "extends: no-such-profile\n"},
+			Good: Example{Profile: "extends: vxlan\nnetwork:\n  backend: {type: none}\n  masquerade: {ipv4: true}\n"}},
+	}
+}
+
+// ownRules are the rules about the node and netd; package profiles checks
+// them.
+func ownRules() []Rule {
+	r := func(id, title, why, source string) Rule {
+		return Rule{ID: id, Title: title, Why: why, Source: source}
+	}
+	w := func(id, title, why, source string) Rule {
+		return Rule{ID: id, Title: title, Why: why, Source: source, Level: document.Warning}
+	}
+	all := []Rule{
+		r("N1", "a file says which kind and format it is", "The same key means another thing in another kind of file.", "the file's own format"),
+		r("N2", "a profile's name can be part of a file name", "Images are named after it.", "weft's own format"),
+		r("N3", "a pod network has a range for pods", "Without one there is nothing to route.", "a pod network has pods"),
+		r("N4", "ranges hold no addresses of special use", "Loopback, link-local and multicast addresses never leave a node as a pod's.", "RFC 6890"),
+		r("N5", "a range leaves room for pods in each node's part", "A part of two addresses has none for pods.", "flannel pkg/subnet/config.go"),
+		r("N6", "a subnet length has a range of its family", "It has no effect; whoever writes it believes the range is there.", "weft's own format"),
+		r("N7", "a VXLAN network identifier is 1 to 16777215", "It has 24 bits.", "RFC 7348, section 5"),
+		r("N8", "a port is 1 to 65535", "It has 16 bits.", "RFC 768"),
+		r("N9", "the tunnel's MTU is one that IP can use", "Linux turns IPv6 off on a device of less than 1280.", "RFC 791, section 3.1; RFC 8200, section 5"),
+		r("N10", "there is at most one address and one subnet of each family, and every family the network has", "A tunnel device has one address of its family.", "one tunnel device a family"),
+		r("N11", "a node's subnet is a part of the network", "Only the pod ranges are routed.", "only the pod ranges are routed"),
+		r("N12", "no two nodes have one subnet", "A pod address is on one node.", "a pod address is on one node"),
+		r("N13", "a node's address is one that others can reach", "Loopback and link-local addresses lead elsewhere.", "RFC 6890"),
+		r("N14", "a hardware address is a unicast one of six bytes", "The kernel refuses others.", "IEEE 802, section 8.2"),
+		r("N15", "a link says which device it is", "Two links that match alike fight over one device.", "netdevice(7); path.Match"),
+		r("N16", "a link's address is one that a node can have", "A network's own address and its broadcast address are nobody's.", "RFC 6890; RFC 4291, section 2.6.1"),
+		r("N17", "there is one default gateway of each family, and it is another machine", "Of two, one is never used.", "a default gateway is one of each family"),
+		r("N18", "a link's MTU is one that IP can use", "Linux turns IPv6 off on a device of less than 1280.", "RFC 791, section 3.1; RFC 8200, section 5"),
+		r("N19", "the hostname's prefix can begin a name", "What follows it is the serial number or MAC address.", "RFC 1123, section 2.1"),
+		r("N20", "a sysctl is named with dots", "Init would write a file that is not there.", "sysctl(8)"),
+		r("N21", "a sysctl has a value of one line", "The kernel takes one line.", "proc(5)"),
+		w("N22", "a sysctl has an effect", "all.accept_ra changes nothing on Linux, though documentation says so.", "measured on Linux 6.18"),
+		r("N23", "no sysctl breaks the pod network", "The node would not route its pods' packets.", "what the pod network needs"),
+		r("N24", "a module is called as the kernel calls it", "Init would not find it.", "modprobe(8)"),
+		w("N25", "a gateway is in one of the link's networks", "The kernel refuses a route over a gateway it cannot reach.", "ip-route(8)"),
+		r("N26", "a node's identity is a UUID", "Peers tell nodes apart by it.", "RFC 9562, section 4"),
+		r("N27", "netd's files are absolute paths", "It runs in no folder of its own.", "weft's own format"),
+		r("N28", "the status server listens on loopback alone", "It tells what only the node should know.", "weft's own format"),
+		r("N40", "an interface is named as the kernel names it, or by its address", "No device would match.", "include/uapi/linux/if.h"),
+		r("N41", "an expression for interfaces is one of RE2", "No device would match.", "regexp.Compile"),
+		r("N42", "there is one address to reach for each family", "One route is looked up for each.", "flannel's --iface-can-reach"),
+		r("N43", "there is one underlay subnet for each family", "One subnet holds the address.", "one subnet holds the address of each family"),
+		r("N44", "the packet filter is one netd has", "There would be no rules.", "packet filters of netd"),
+		r("N81", "a node's place in Kubernetes is one that K3s and RKE2 take", "The node would join nobody, or begin a cluster of its own beside the others.", "k3s pkg/cli/server/server.go; weft's own format"),
+		r("N45", "an address that chooses a device is of its family", "The device of a family has an address of it.", "an address of a family is on a device for the family"),
+	}
+	known := map[string]bool{}
+	for _, list := range [][]Rule{all, formRules(), keyRules(), addressRules(), familyRules(), subnetRules(), backendRules(), nameRules(), hardwareRules(), systemRules()} {
+		for _, r := range list {
+			known[r.ID] = true
+		}
+	}
+	// What package profiles checks besides says in its source what it is.
+	for _, b := range profiles.Rules() {
+		if !known[b.ID] {
+			all = append(all, Rule{ID: b.ID, Title: b.Source, Source: b.Source, Level: b.Level, Why: "Netd would refuse to start."})
+		}
+	}
+	return all
+}
+
+// boardRules are the rules about hardware; package boards checks them.
+func boardRules() []Rule {
+	r := func(id, title, source string) Rule {
+		return Rule{ID: id, Title: title, Source: source, Why: "The image would not boot, or not be built."}
+	}
+	return []Rule{
+		r("HW1", "a board file says which format it has", "the file's own format"),
+		r("HW2", "a board's names can be part of file names and kernel arguments", "names are parts of file names and of kernel arguments"),
+		r("HW3", "the architecture is one weft has a boot loader for", "Debian's architectures"),
+		r("HW4", "packages are named as Debian names them", "Debian Policy 5.6.1"),
+		r("HW5", "a node has one kernel", "a node has one kernel"),
+		r("HW6", "the partition table is one weft can write", "partition tables weft can write"),
+		r("HW7", "the boot loaders are ones weft can install", "boot loaders weft can install"),
+		r("HW8", "partitions have sizes their file systems can have", "FAT specification 1.03, section 3.5"),
+		r("HW9", "consoles are named as the kernel names them", "Documentation/admin-guide/serial-console.rst"),
+		r("HW10", "modules are named as the kernel names them", "MODULE_NAME_LEN, include/linux/moduleparam.h"),
+		r("HW11", "kernel arguments are one word each", "Documentation/admin-guide/kernel-parameters.rst"),
+		r("HW12", "the QEMU machine is one that can be started", "qemu-system(1)"),
+		r("HW13", "signatures of modules are handled in a way weft has", "what weft does with the signatures of modules"),
+	}
+}
