@@ -1,0 +1,327 @@
+package rotate
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weft/netd/lease"
+	"weft/netd/wanted"
+	"weft/netd/wireguard"
+)
+
+var start = time.Unix(1_800_000_000, 0).UTC()
+
+func public(n byte) wanted.Key { return wanted.Key{n} }
+
+// idle is a node that has had its key since start.
+func idle() State { return State{Main: wireguard.New(), Made: start} }
+
+// inLane is a node in the middle of step lane, since start.
+func inLane() State {
+	s := idle()
+	s.Step, s.Since, s.Next, s.Lane = StepLane, start, wireguard.New(), wireguard.New()
+	return s
+}
+
+// following is a peer that has done all that step lane asks for.
+func following(s State) Peer {
+	return Peer{Name: "two", ID: "two", Main: public(2), Lane: public(20), On: []wanted.Key{s.Lane.Public()},
+		Aware: true, MainUp: true, LaneUp: true, Live: true, LaneLive: true}
+}
+
+func next(s State, after time.Duration, peers ...Peer) (State, Output) {
+	return Machine{NewKey: wireguard.New}.Next(s, Input{Now: start.Add(after), Every: time.Hour, Peers: peers, Applied: true})
+}
+
+func TestKeyOfItsAgeIsReplaced(t *testing.T) {
+	s := idle()
+	if got, out := next(s, time.Hour-time.Second); got.Rotating() || !out.Wake.Equal(start.Add(time.Hour)) {
+		t.Errorf("a young key: step %q, wakes at %v", got.Step, out.Wake)
+	}
+	got, _ := next(s, time.Hour)
+	if got.Step != StepLane || got.Next.IsZero() || got.Lane.IsZero() || got.Main != s.Main {
+		t.Errorf("an old key: %+v", got)
+	}
+}
+
+func TestKeyIsReplacedWhenAsked(t *testing.T) {
+	s := idle()
+	s.Asked = true
+	if got, _ := next(s, 0); got.Step != StepLane || got.Asked {
+		t.Errorf("state is %+v", got)
+	}
+}
+
+func TestNoRotationBeginsWhileThereIsALane(t *testing.T) {
+	s := idle()
+	s.Asked, s.Lane = true, wireguard.New()
+	if got, _ := next(s, 0); got.Step != StepNone || !got.Asked {
+		t.Errorf("state is %+v", got)
+	}
+}
+
+func TestLaneIsMadeForAPeerThatRotates(t *testing.T) {
+	p := Peer{Name: "two", ID: "two", Main: public(2), Lane: public(20), Step: StepLane, Aware: true}
+	got, out := next(idle(), 0, p)
+	if got.Lane.IsZero() || got.Rotating() {
+		t.Fatalf("state is %+v", got)
+	}
+	if w := out.Ways["two"]; w != (wanted.Way{Main: true, Lane: true}) {
+		t.Errorf("way is %+v", w)
+	}
+	p.LaneUp = true
+	if got, out = next(got, time.Second, p); !slices.Contains(got.Via, p.Lane) || !out.Ways["two"].Via {
+		t.Errorf("after the handshake: %+v, %+v", got, out.Ways)
+	}
+}
+
+// Each case lacks one thing without which the key must not change.
+func TestKeyChangesOnlyWhenNothingUsesIt(t *testing.T) {
+	cases := []struct {
+		name    string
+		spoil   func(p *Peer)
+		applied bool
+		after   time.Duration
+		want    Step
+	}{
+		{"all is well", func(*Peer) {}, true, Grace, StepKey},
+		{"packets may be on the way", func(*Peer) {}, true, Grace - 1, StepLane},
+		{"the peer still sends to the main device", func(p *Peer) { p.On = nil }, true, Patience, StepLane},
+		{"the peer speaks of an earlier lane", func(p *Peer) { p.On = []wanted.Key{public(99)} }, true, Patience, StepLane},
+		{"no handshake on the lane", func(p *Peer) { p.LaneUp = false }, true, Patience, StepLane},
+		{"the kernel is not as it should be", func(*Peer) {}, false, time.Hour, StepLane},
+		{"the peer is down", func(p *Peer) { *p = Peer{Name: "two", ID: "two", Main: p.Main, Aware: true} }, true, PatienceDown + Grace + 2*time.Second, StepKey},
+		{"the peer is down, but not for long", func(p *Peer) { *p = Peer{Name: "two", ID: "two", Main: p.Main, Aware: true} }, true, PatienceDown, StepLane},
+		{"the peer does not follow", func(p *Peer) { p.On = nil }, true, Patience + Grace + 2*time.Second, StepKey},
+		{"the peer is flanneld", func(p *Peer) { *p = Peer{Name: "two", ID: "two", Main: p.Main} }, true, Grace, StepKey},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := inLane()
+			p := following(s)
+			c.spoil(&p)
+			for at := time.Duration(0); ; at = min(at+time.Second, c.after) {
+				s, _ = Machine{NewKey: wireguard.New}.Next(s, Input{Now: start.Add(at), Peers: []Peer{p}, Applied: c.applied})
+				if at == c.after || s.Step != StepLane {
+					break
+				}
+			}
+			if s.Step != c.want {
+				t.Errorf("step is %q, want %q", s.Step, c.want)
+			}
+		})
+	}
+}
+
+func TestPeersOnTheLaneComeBackAsNew(t *testing.T) {
+	s := inLane()
+	two, three := following(s), Peer{Name: "three", ID: "three", Main: public(3), Live: true}
+	s.Step, s.Via = StepKey, []wanted.Key{two.Lane}
+	old, planned := s.Main, s.Next
+
+	s, out := Machine{NewKey: wireguard.New}.Next(s, Input{Now: start, Peers: []Peer{two, three}})
+	if out.Ways["two"].Main || !out.Ways["three"].Main || s.Main != old {
+		t.Fatalf("before the key changes: %+v", out.Ways)
+	}
+	s, out = next(s, time.Second, two, three)
+	if s.Step != StepDone || s.Main != planned || !out.Ways["two"].Main || !out.Ways["two"].Via {
+		t.Fatalf("after: step %q, %+v", s.Step, out.Ways)
+	}
+}
+
+func TestPeerReturnsToTheMainDeviceWhenTheNewKeyIsProved(t *testing.T) {
+	s := inLane()
+	p := following(s)
+	s.Step, s.Via, p.MainUp = StepDone, []wanted.Key{p.Lane}, false
+	got, out := next(s, time.Second, p)
+	if w := out.Ways["two"]; !w.Via || !w.Provoke || !slices.Contains(got.Via, p.Lane) {
+		t.Fatalf("unproved: %+v", w)
+	}
+	p.MainUp = true
+	if got, out = next(got, 2*time.Second, p); out.Ways["two"].Via || slices.Contains(got.Via, p.Lane) || got.Lane.IsZero() {
+		t.Fatalf("proved: %+v", out.Ways)
+	}
+	p.On = nil
+	got, _ = next(got, 3*time.Second, p)
+	if got, _ = next(got, 3*time.Second+Grace, p); !got.Lane.IsZero() || got.Rotating() {
+		t.Errorf("at the end: %+v", got)
+	}
+}
+
+func TestRotationIsTakenUpWhereACrashLeftIt(t *testing.T) {
+	for _, step := range []Step{StepNone, StepLane, StepKey, StepDone} {
+		t.Run("step "+string(step), func(t *testing.T) {
+			dir := t.TempDir()
+			s, _, err := Load(dir, start, wireguard.New)
+			if err != nil {
+				t.Fatal(err)
+			}
+			then := s
+			if step != StepNone {
+				then.Step, then.Since, then.Lane, then.Via, then.With = step, start.Add(time.Minute), wireguard.New(), []wanted.Key{public(1)}, []wanted.Key{public(1)}
+			}
+			if step.needsLane() {
+				then.Next = wireguard.New()
+			}
+			if err := s.Save(dir, then); err != nil {
+				t.Fatal(err)
+			}
+			again, note, err := Load(dir, start.Add(time.Hour), wireguard.New)
+			if err != nil || note != "" || !again.Equal(then) {
+				t.Errorf("loaded %+v, %q, %v; want %+v", again, note, err, then)
+			}
+		})
+	}
+}
+
+// The key file is written before the rest; a node that dies between the two
+// must not take its own new key for a stranger's.
+func TestCrashBetweenTheTwoFilesIsTheNewKey(t *testing.T) {
+	dir := t.TempDir()
+	s, _, err := Load(dir, start, wireguard.New)
+	if err != nil {
+		t.Fatal(err)
+	}
+	then := s
+	then.Step, then.Since, then.Next, then.Lane = StepKey, start, wireguard.New(), wireguard.New()
+	if err := s.Save(dir, then); err != nil {
+		t.Fatal(err)
+	}
+	if err := wireguard.WriteKey(dir, then.Next); err != nil {
+		t.Fatal(err)
+	}
+	again, note, err := Load(dir, start, wireguard.New)
+	if err != nil || note != "" || again.Step != StepDone || again.Main != then.Next || again.Lane != then.Lane {
+		t.Errorf("loaded %+v, %q, %v", again, note, err)
+	}
+}
+
+func TestKeyOfSomebodyElseEndsTheRotation(t *testing.T) {
+	dir := t.TempDir()
+	s, _, err := Load(dir, start, wireguard.New)
+	if err != nil {
+		t.Fatal(err)
+	}
+	then := s
+	then.Step, then.Next, then.Lane = StepLane, wireguard.New(), wireguard.New()
+	if err := s.Save(dir, then); err != nil {
+		t.Fatal(err)
+	}
+	theirs := wireguard.New()
+	if err := wireguard.WriteKey(dir, theirs); err != nil {
+		t.Fatal(err)
+	}
+	again, note, err := Load(dir, start, wireguard.New)
+	if err != nil || note == "" || again.Rotating() || again.Main != theirs {
+		t.Errorf("loaded %+v, %q, %v", again, note, err)
+	}
+}
+
+func TestDamagedStateIsToldAndDamagedKeyRefused(t *testing.T) {
+	dir := t.TempDir()
+	s, _, err := Load(dir, start, wireguard.New)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, StateFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, note, err := Load(dir, start, wireguard.New)
+	if err != nil || note == "" || again.Main != s.Main {
+		t.Errorf("damaged state: %+v, %q, %v", again, note, err)
+	}
+	secret := s.Main.Reveal()
+	if err := os.WriteFile(filepath.Join(dir, wireguard.KeyFile), []byte(secret[:40]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = Load(dir, start, wireguard.New)
+	if err == nil || !strings.Contains(err.Error(), wireguard.KeyFile) || strings.Contains(err.Error(), secret[:8]) {
+		t.Errorf("damaged key: %v", err)
+	}
+}
+
+func TestFilesOfKeysAreTheOwnersAlone(t *testing.T) {
+	dir := t.TempDir()
+	if _, _, err := Load(dir, start, wireguard.New); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{wireguard.KeyFile, StateFile} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+}
+
+func TestNothingPrintsAKey(t *testing.T) {
+	s := inLane()
+	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s", s, s, s, s.Main), s.Waiting(nil)} {
+		for _, key := range []wireguard.Private{s.Main, s.Next, s.Lane} {
+			if strings.Contains(text, key.Reveal()) {
+				t.Errorf("a key is in %s", text)
+			}
+		}
+	}
+}
+
+// Leases are read from a store that anybody may have written.
+func FuzzParseLane(f *testing.F) {
+	f.Add(public(1).String(), "lane", public(2).String())
+	f.Add("", "", "")
+	f.Add("AAAA", "nonsense", "====")
+	f.Fuzz(func(t *testing.T, key, step, on string) {
+		var p Peer
+		p.ParseLane(lease.Lane{PublicKey: key, Port: 1, Step: step, On: []string{on, on}})
+		if p.Lane == noKey && (p.Step != StepNone || len(p.On) > 0) {
+			t.Errorf("a lane without a key says %+v", p)
+		}
+		if slices.Contains(p.On, noKey) {
+			t.Error("nobody is sent to")
+		}
+		s, out := next(inLane(), time.Second, p)
+		if s.Main.IsZero() || len(out.Ways) != 1 {
+			t.Errorf("state is %+v, ways %+v", s, out.Ways)
+		}
+	})
+}
+
+func FuzzStateFile(f *testing.F) {
+	f.Add([]byte(`{"main":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","made":"2026-01-01T00:00:00Z","step":"lane"}`))
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		if _, _, err := Load(dir, start, wireguard.New); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, StateFile), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, _, err := Load(dir, start, wireguard.New)
+		if err != nil || s.Main.IsZero() || s.Step.needsLane() && (s.Next.IsZero() || s.Lane.IsZero()) {
+			t.Errorf("loaded %+v, %v", s, err)
+		}
+	})
+}
+
+// A decision is made every second while a key is replaced.
+func BenchmarkDecisionWithFiveThousandPeers(b *testing.B) {
+	s := inLane()
+	var peers []Peer
+	for i := range 5000 {
+		p := following(s)
+		p.ID = fmt.Sprint(i)
+		p.Lane = wanted.Key{1, byte(i), byte(i >> 8)}
+		peers = append(peers, p)
+	}
+	for b.Loop() {
+		s, _ = next(s, time.Second, peers...)
+	}
+}
