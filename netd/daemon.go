@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"os/signal"
 	"reflect"
@@ -31,9 +33,20 @@ type daemon struct {
 	prober   *probe.Prober
 	notifier status.Notifier
 	paths    profiles.NetdPaths
+	leases   *leases
+	engines  *engines
+	loop     *reconcile.Loop
 
 	snapshot atomic.Pointer[reconcile.Snapshot]
+	tally    atomic.Pointer[status.Tally]
 	files    files
+
+	// What the configuration was last, for those who reload it.
+	config profiles.Netd
+	given  []netip.Prefix // subnets the store gave
+	static *store.Static  // the store, if it is a list of peers
+
+	reading sync.Mutex // of the kernel, for reports
 
 	mu   sync.Mutex
 	told bool   // READY has been sent
@@ -42,21 +55,37 @@ type daemon struct {
 
 // serve runs netd until ctx ends.
 func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
-	config, err := readConfig(file)
+	config, warnings, err := readConfig(file)
 	if err != nil {
 		return err
+	}
+	for _, w := range warnings {
+		log.Warn("configuration", "problem", w.Error())
+	}
+	inner, given, err := newStore(config, log)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
 	}
 	conn, err := kernel.Open()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	d := &daemon{log: log, kernel: conn, paths: config.Paths,
+	d := &daemon{log: log, kernel: conn, paths: config.Paths, config: config, given: given,
+		leases:   newLeases(config.Network.Store.Type, inner, log, time.Now),
 		notifier: status.Notifier{Socket: os.Getenv("NOTIFY_SOCKET")}}
+	d.static, _ = inner.(*store.Static)
+	d.engines = newEngines(log,
+		func(b profiles.Backend) engine { return newEngine(b, log, time.Now) },
+		func(b profiles.Backend) engine { return leftEngine(b, log, time.Now) })
 	d.prober = probe.New(log, time.Now, uint16(rand.Uint32()), d.probed)
-	d.snapshot.Store(&reconcile.Snapshot{Config: loopConfig(config)})
-	peers := store.NewStatic(config.Node.Name, config.Network.Backend.Canonical(), config.Network.Peers)
-	loop := reconcile.New(conn, firewall.NFT{}, peers, loopConfig(config), log, time.Now, d.passed)
+	d.snapshot.Store(&reconcile.Snapshot{Config: loopConfig(config, given)})
+	d.tally.Store(&status.Tally{})
+	d.loop = reconcile.New(conn, firewall.New(), d.leases, loopConfig(config, given), log, time.Now, d.passed)
+	d.loop.UseWireGuard(conn.WireGuard(), config.Paths.State)
+	if every := status.WatchdogEvery(os.Getenv("WATCHDOG_USEC")); every > 0 {
+		d.loop.Beat(every, func() { d.say(d.notifier.Alive()) })
+	}
 	listeners, err := status.Listen(config.Paths.Socket, config.Listen)
 	if err != nil {
 		return err
@@ -75,10 +104,12 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 			}
 		})
 	}
-	run(loop.Run)
-	run(func(ctx context.Context) error { return status.Server{Report: d.report}.Serve(ctx, listeners) })
+	run(d.loop.Run)
+	server := status.Server{Report: d.report, Explain: d.explain, Rotate: d.rotate}
+	run(func(ctx context.Context) error { return server.Serve(ctx, listeners) })
 	run(func(ctx context.Context) error { d.prober.Run(ctx); return nil })
-	run(func(ctx context.Context) error { d.reload(ctx, reloads, file, peers, loop); return nil })
+	run(func(ctx context.Context) error { d.engines.run(ctx); return nil })
+	run(func(ctx context.Context) error { d.reload(ctx, reloads, file); return nil })
 	<-ctx.Done()
 	d.say(d.notifier.Stopping("the network goes on without netd"))
 	parts.Wait()
@@ -90,34 +121,79 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 
 // reload reads the configuration again at each signal. A bad one is refused
 // and the old one stays.
-func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, file string, peers *store.Static, loop *reconcile.Loop) {
+func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, file string) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-signals:
 		}
-		config, err := readConfig(file)
+		config, _, err := readConfig(file)
+		if err == nil {
+			err = d.reconfigure(ctx, config)
+		}
 		if err != nil {
 			d.log.Error("reload: the old configuration stays", "error", err)
 			d.status("configuration refused, the old one stays: " + err.Error())
-			continue
 		}
-		d.log.Info("configuration read", "peers", len(config.Network.Peers))
-		// Peers that come and go need no more than an update of the store.
-		if next := loopConfig(config); !reflect.DeepEqual(next, d.snapshot.Load().Config) {
-			loop.Configure(ctx, next)
-		}
-		peers.Replace(config.Node.Name, config.Network.Backend.Canonical(), config.Network.Peers)
 	}
+}
+
+// reconfigure makes config the one in force. Only the parts that it changes
+// are made anew: the kernel keeps what it holds until the new part says
+// otherwise, so that traffic goes on.
+func (d *daemon) reconfigure(ctx context.Context, config profiles.Netd) error {
+	var next store.Store
+	given := d.given
+	if !sameStore(d.config, config) {
+		var err error
+		if next, given, err = newStore(config, d.log); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	if config.Paths != d.config.Paths || config.Listen != d.config.Listen {
+		d.log.Warn("reload: paths and listen change when netd starts again")
+	}
+	d.log.Info("configuration read", "peers", len(config.Network.Peers))
+	d.config, d.given = config, given
+	if next != nil {
+		d.log.Info("another store", "type", config.Network.Store.Type)
+		d.static, _ = next.(*store.Static)
+	}
+	// Peers that come and go need no more than an update of the store.
+	if c := loopConfig(config, given); !reflect.DeepEqual(c, d.snapshot.Load().Config) {
+		d.loop.Configure(ctx, c)
+	}
+	switch {
+	case next != nil:
+		d.leases.use(config.Network.Store.Type, next)
+	case d.static != nil:
+		d.static.Replace(config.Node.Name, config.Network.Backend.Canonical(), config.Network.Peers)
+	}
+	return nil
+}
+
+// sameStore reports whether the store of one configuration serves the other.
+func sameStore(was, is profiles.Netd) bool {
+	if was.Network.Store.Type == profiles.StoreStatic && is.Network.Store.Type == profiles.StoreStatic {
+		return true
+	}
+	return reflect.DeepEqual(was.Network.Store, is.Network.Store) && was.Node.Name == is.Node.Name &&
+		was.Node.UUID == is.Node.UUID && reflect.DeepEqual(was.Network.Pods, is.Network.Pods) &&
+		was.Network.Backend.Canonical() == is.Network.Backend.Canonical() &&
+		was.Network.SubnetLength == is.Network.SubnetLength
 }
 
 // passed takes what the reconciler has done.
 func (d *daemon) passed(s reconcile.Snapshot) {
-	d.snapshot.Store(&s)
+	tally := d.tally.Load().Add(s)
+	d.tally.Store(&tally)
+	// Who is told that netd is ready finds the files.
 	if err := d.files.write(d.paths, s); err != nil {
 		d.log.Error("files", "error", err)
 	}
+	d.snapshot.Store(&s)
+	d.engines.set(s)
 	// The probe's pod comes after what the node is waited for.
 	defer func() {
 		if config, known := probeConfig(s); known {
@@ -169,23 +245,6 @@ func (d *daemon) say(err error) {
 	}
 }
 
-// report makes a report; full adds what the kernel holds now.
-func (d *daemon) report(full bool) status.Report {
-	s := d.snapshot.Load()
-	results, probeError := d.prober.Results()
-	r := status.Build(*s, results, probeError)
-	if !full {
-		return r
-	}
-	state, err := d.kernel.Read(s.Scope())
-	if err != nil {
-		r.KernelError = err.Error()
-		return r
-	}
-	r.Kernel = &state
-	return r
-}
-
 // probeConfig is what the prober should do after a pass; not known as long as
 // the tunnel devices are not, on which the pod's MTU depends.
 func probeConfig(s reconcile.Snapshot) (c probe.Config, known bool) {
@@ -193,7 +252,12 @@ func probeConfig(s reconcile.Snapshot) (c probe.Config, known bool) {
 	if !c.On {
 		return c, true
 	}
-	c.Pod = probe.Pod{Subnets: s.Config.Node.Subnets, MTU: s.MTU()}
+	c.Pod = probe.Pod{MTU: s.MTU()}
+	for _, subnet := range []netip.Prefix{s.Node.IPv4, s.Node.IPv6} { // of the configuration, or given by the store
+		if subnet.IsValid() {
+			c.Pod.Subnets = append(c.Pod.Subnets, subnet)
+		}
+	}
 	for _, p := range s.Peers {
 		c.Peers = append(c.Peers, probe.Peer{Node: p.Node, Subnet: p.Subnet})
 	}

@@ -16,21 +16,23 @@ import (
 
 // drifted starts two nodes, breaks something on the first and expects its
 // state back within a second, and traffic with it.
-func drifted(t *testing.T, what string, breakIt func(x *node)) {
+func drifted(t *testing.T, what string, breakIt func(x *node), change ...func(*profiles.Netd)) {
 	t.Run(what, func(t *testing.T) {
-		c := newCluster(t, dual, 2)
+		c := newCluster(t, dual, 2, change...)
 		c.startAll(t)
 		x := c.nodes[0]
 		one := x.addPod(t, 10)
 		c.nodes[1].addPod(t, 20)
 		before := x.state(t)
+		start := time.Now()
 		breakIt(x)
-		x.becomes(t, before, what)
+		x.becomesSince(t, start, before, what)
 		pings(t, one, "10.244.2.20")
 		pings(t, one, "fd42:0:0:2::14")
 	})
 }
 
+// F8.
 func TestDeletedRouteReturnsWithinASecond(t *testing.T) {
 	drifted(t, "a deleted IPv4 route", func(x *node) { x.Run(t, "ip", "route", "del", "10.244.2.0/24") })
 	drifted(t, "a deleted IPv6 route", func(x *node) { x.Run(t, "ip", "-6", "route", "del", "fd42:0:0:2::/64") })
@@ -66,11 +68,13 @@ func TestForeignStateOnOurDeviceGoesWithinASecond(t *testing.T) {
 	})
 }
 
+// F5 and F5b.
 func TestDeletedDeviceReturnsWithItsMACAndEverythingOnIt(t *testing.T) {
 	drifted(t, "a deleted flannel.1", func(x *node) { x.Run(t, "ip", "link", "del", "flannel.1") })
 	drifted(t, "a deleted flannel-v6.1", func(x *node) { x.Run(t, "ip", "link", "del", "flannel-v6.1") })
 }
 
+// F6.
 func TestDeviceDownAndUpGetsItsRoutesBack(t *testing.T) {
 	drifted(t, "flannel.1 down and up", func(x *node) {
 		x.Run(t, "ip", "link", "set", "flannel.1", "down")
@@ -90,6 +94,7 @@ func TestChangedDeviceGetsItsSettingsBack(t *testing.T) {
 	})
 }
 
+// F18.
 func TestFlushedRulesReturnWithinASecond(t *testing.T) {
 	drifted(t, "nft flush ruleset", func(x *node) { x.Run(t, "nft", "flush", "ruleset") })
 	drifted(t, "nft flush chain", func(x *node) { x.Run(t, "nft", "flush", "chain", "ip", "weft", "postrouting") })
@@ -117,7 +122,7 @@ func TestRepairsAreCounted(t *testing.T) {
 	})
 }
 
-// Killing netd loses no packet, starting it again changes nothing.
+// F1 and F1b: killing netd loses no packet, starting it again changes nothing.
 func TestKilledDaemonLeavesTheNetworkWorking(t *testing.T) {
 	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -183,6 +188,7 @@ func (x *node) waitProbes(t testing.TB) {
 	})
 }
 
+// F3.
 func TestPeerRemovedWhileDownIsCleanedUpAtStart(t *testing.T) {
 	c := newCluster(t, dual, 3)
 	c.startAll(t)
@@ -243,6 +249,7 @@ func TestRefusedReloadKeepsTheOldConfiguration(t *testing.T) {
 	}
 }
 
+// F11.
 func TestUnderlayAddressChangeIsFollowed(t *testing.T) {
 	c := newCluster(t, onlyIPv4, 2, func(n *profiles.Netd) { n.Node.Addresses = nil })
 	for _, x := range c.nodes {
@@ -269,6 +276,7 @@ func TestUnderlayAddressChangeIsFollowed(t *testing.T) {
 	pings(t, one, "10.244.2.20")
 }
 
+// F12.
 func TestUnderlayMTUChangeIsFollowed(t *testing.T) {
 	c := newCluster(t, dual, 2, withProbe)
 	c.startAll(t)
@@ -289,6 +297,9 @@ func TestUnderlayMTUChangeIsFollowed(t *testing.T) {
 		}
 		return nil
 	})
+	if log := x.log.String(); !strings.Contains(log, "pods that run keep theirs") {
+		t.Errorf("nothing is said of pods that run:\n%s", log)
+	}
 	x.Run(t, "ip", "link", "set", "eth0", "mtu", "1500")
 	nstest.Eventually(t, 5*time.Second, "devices follow back", func() error {
 		if out := x.Run(t, "ip", "link", "show", "flannel.1"); !strings.Contains(out, "mtu 1450 ") {
@@ -321,7 +332,7 @@ func TestStartWaitsForTheUnderlayByEvents(t *testing.T) {
 	}
 }
 
-// An underlay that loses its IPv6 address for a moment, as every device that
+// F7: an underlay that loses its IPv6 address for a moment, as every device that
 // goes down does, keeps its tunnel.
 func TestUnderlayDownAndUpKeepsTheTunnels(t *testing.T) {
 	c := newCluster(t, dual, 2)

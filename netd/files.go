@@ -47,7 +47,7 @@ func networkOf(s reconcile.Snapshot) cni.Network {
 		n.Networks = append(n.Networks, family.Network)
 		n.Subnets = append(n.Subnets, netip.PrefixFrom(family.Own.Addr(), family.Own.Bits()))
 	}
-	for _, table := range firewall.Wanted(s.Node, s.Config.Network) {
+	for _, table := range firewall.Wanted(s.Node, s.Config.Network).Tables {
 		n.Masquerade = n.Masquerade || len(table.Postrouting) > 0
 	}
 	return n

@@ -29,7 +29,10 @@ func TestStateIsFlannels(t *testing.T) {
 		{"ipv4", onlyIPv4, func(*profiles.Netd) {}},
 		{"ipv6", onlyIPv6, func(*profiles.Netd) {}},
 		{"dual", dual, func(*profiles.Netd) {}},
-		{"direct", dual, func(n *profiles.Netd) { n.Network.Backend.DirectRouting = true }},
+		{"direct", dual, directRouting},
+		{"hostgw4", onlyIPv4, backend(profiles.BackendHostGW)},
+		{"hostgw6", onlyIPv6, backend(profiles.BackendHostGW)},
+		{"hostgw", dual, backend(profiles.BackendHostGW)},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -203,7 +206,7 @@ func TestOldDeviceGoesAndForeignOnesStay(t *testing.T) {
 
 // Direct routes follow what the routing table says of the peers.
 func TestDirectRoutingFallsBackToTheTunnelBehindARouter(t *testing.T) {
-	c := newCluster(t, onlyIPv4, 2, func(n *profiles.Netd) { n.Network.Backend.DirectRouting = true })
+	c := newCluster(t, onlyIPv4, 2, directRouting)
 	c.startAll(t)
 	x := c.nodes[0]
 	if routes := x.Run(t, "ip", "route", "show", "10.244.2.0/24"); !strings.Contains(routes, "via 10.0.0.2 dev eth0") {

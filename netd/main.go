@@ -2,25 +2,27 @@
 // the kernel's devices, routes and rules as the store says.
 //
 //	netd [-config FILE]   run; SIGHUP reads the file again
+//	netd check            check the configuration and do nothing
 //	netd status           print how the running netd stands
+//	netd peers            print every peer with all that is known of it
+//	netd explain ADDRESS  print where a packet goes, and why
+//	netd rotate           replace the node's WireGuard key
+//	netd version          print the version
 //
 // Ending it, by whatever signal, leaves the network working.
 package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"weft/netd/status"
-	"weft/profiles"
+	"weft/document"
 )
 
 func main() {
@@ -30,64 +32,41 @@ func main() {
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1
+	exitFailed = 1 // also a netd that does not answer
 	exitUsage  = 2 // also a configuration that is refused
 )
 
-// run is the program.
+// run is the program: a command with its arguments. Without a command it is
+// the daemon, as are arguments that begin with a flag.
 func run(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("netd", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	var (
-		config = flags.String("config", profiles.NetdFile, "configuration `file`")
-		socket = flags.String("socket", profiles.DefaultNetdPaths.Socket, "status: unix `socket` of the running netd")
-		debug  = flags.Bool("debug", false, "log every change")
-	)
-	command := ""
-	if len(args) > 0 && args[0] == "status" {
-		command, args = args[0], args[1:]
+	name := "run"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	} else if len(args) > 0 && isHelp(args[0]) {
+		name, args = "help", args[1:]
 	}
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK
-	case err != nil:
-		return exitUsage
-	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "netd: unknown argument %q; the only command is status\n", flags.Arg(0))
-		return exitUsage
+	if name == "help" {
+		return help(args, stdout, stderr)
+	}
+	c, found := commandNamed(name)
+	if !found {
+		return unknown(name, stderr)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
-	if command == "status" {
-		return report(ctx, *socket, stdout, stderr)
-	}
-	level := slog.LevelInfo
-	if *debug {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	err := serve(ctx, *config, log)
-	var refused configError
-	switch {
-	case errors.As(err, &refused):
-		_ = refused.problems.Write(stderr, false) // there is nobody left to tell
-		return exitUsage
-	case err != nil:
-		fmt.Fprintln(stderr, "netd:", err)
-		return exitFailed
-	}
-	return exitOK
+	return invoke(ctx, c, args, stdout, stderr)
 }
 
-// report prints how the running netd stands.
-func report(ctx context.Context, socket string, stdout, stderr io.Writer) int {
-	r, err := status.Fetch(ctx, socket)
-	if err == nil {
-		err = status.WriteTable(stdout, r)
+// unknown refuses a command that netd does not have.
+func unknown(name string, stderr io.Writer) int {
+	names := []string{"help"}
+	for _, c := range commands() {
+		names = append(names, c.name)
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "netd:", err)
-		return exitFailed
+	hint := ""
+	if near := document.Closest(name, names); near != "" {
+		hint = "; did you mean " + near + "?"
 	}
-	return exitOK
+	fmt.Fprintf(stderr, "netd: unknown command %q%s\nsee: netd help\n", name, hint)
+	return exitUsage
 }

@@ -17,6 +17,7 @@ import (
 
 	"weft/netd/nstest"
 	"weft/netd/status"
+	"weft/netd/wanted"
 	"weft/profiles"
 )
 
@@ -243,7 +244,8 @@ func (x *node) objects(t testing.TB, name string, args ...string) []map[string]a
 	return objects
 }
 
-// state is everything that matters on a tunnel device, as the tools print it.
+// state is everything that matters on tunnel devices, the routes to pods on
+// others, and the rules, as the tools print it.
 func (x *node) state(t testing.TB) string {
 	t.Helper()
 	var all strings.Builder
@@ -255,6 +257,13 @@ func (x *node) state(t testing.TB) string {
 		all.WriteString(x.Run(t, "ip", "neigh", "show", "nud", "permanent", "dev", device))
 		all.WriteString(x.Run(t, "bridge", "fdb", "show", "dev", device))
 	}
+	for _, pods := range x.config.Network.Pods {
+		family := "-4"
+		if pods.Addr().Is6() {
+			family = "-6"
+		}
+		all.WriteString(x.Run(t, "ip", family, "route", "show", "root", pods.String(), "dev", "eth0"))
+	}
 	all.WriteString(x.Run(t, "nft", "list", "ruleset", "ip"))
 	all.WriteString(x.Run(t, "nft", "list", "ruleset", "ip6"))
 	return all.String()
@@ -264,11 +273,7 @@ func (x *node) state(t testing.TB) string {
 func (x *node) devices() []string {
 	var names []string
 	for _, pods := range x.config.Network.Pods {
-		if pods.Addr().Is4() {
-			names = append(names, "flannel.1")
-		} else {
-			names = append(names, "flannel-v6.1")
-		}
+		names = append(names, wanted.DeviceNames(x.config.Network.Backend, pods.Addr().Is6())...)
 	}
 	return names
 }
@@ -277,7 +282,12 @@ func (x *node) devices() []string {
 // it within a second. what says what had happened, just now.
 func (x *node) becomes(t testing.TB, want, what string) {
 	t.Helper()
-	start := time.Now()
+	x.becomesSince(t, time.Now(), want, what)
+}
+
+// becomesSince is [node.becomes] for what happened at a time.
+func (x *node) becomesSince(t testing.TB, start time.Time, want, what string) {
+	t.Helper()
 	// The tools that read the state take their time on a busy machine; when
 	// netd repaired it is for netd to say.
 	nstest.Eventually(t, 10*time.Second, x.Name+": repaired after "+what, func() error {
@@ -348,6 +358,22 @@ func (x *node) addPod(t testing.TB, host int) *nstest.Node {
 	}
 	attachPod(t, x, pod, host)
 	return pod
+}
+
+// backend makes a network use a backend.
+func backend(kind string) func(*profiles.Netd) {
+	return func(n *profiles.Netd) { n.Network.Backend = profiles.Backend{Type: kind} }
+}
+
+// directRouting makes a VXLAN network route plainly on the link.
+func directRouting(n *profiles.Netd) { n.Network.Backend.DirectRouting = true }
+
+// switchTo gives a running node another backend.
+func (x *node) switchTo(t testing.TB, b profiles.Backend) {
+	t.Helper()
+	x.config.Network.Backend = b
+	x.config.Network = x.config.Network.WithDefaults()
+	x.reload(t)
 }
 
 // withProbe turns the probe pod on.

@@ -63,7 +63,7 @@ func TestPodsOfTwoNodesReachEachOther(t *testing.T) {
 	}
 }
 
-// The largest packet of a pod goes through in both families, and the size
+// F16: the largest packet of a pod goes through in both families, and the size
 // announced is the one that does (flannel announces 20 bytes too much).
 func TestAnnouncedMTUFitsBothFamilies(t *testing.T) {
 	c := newCluster(t, dual, 2)

@@ -17,8 +17,8 @@ type Verb string
 
 const (
 	// Create makes an object. Where the kernel has one with the same key
-	// (route: destination and metric; FDB entry: MAC; neighbour: IP), the new
-	// one takes its place in one step.
+	// (route: destination and metric; FDB entry: MAC; neighbour: IP;
+	// WireGuard peer: public key), the new one takes its place in one step.
 	Create Verb = "create"
 	// Adjust changes settings of an existing link.
 	Adjust Verb = "adjust"
@@ -27,7 +27,7 @@ const (
 )
 
 // An Object is a [wanted.Link], [wanted.Address], [wanted.Route],
-// [wanted.FDBEntry] or [wanted.Neighbour].
+// [wanted.FDBEntry], [wanted.Neighbour] or [wanted.WGPeer].
 type Object interface{ fmt.Stringer }
 
 // A Change is one step from one state to another.
@@ -43,7 +43,7 @@ func (c Change) String() string { return string(c.Verb) + " " + c.Object.String(
 
 // Diff lists the changes that turn have into want, additions before removals,
 // in the order a peer never loses its path: devices and addresses, then
-// neighbour, FDB entry and route; on the way out the reverse. What must be
+// WireGuard peer or neighbour, FDB entry and route; on the way out the reverse. What must be
 // made anew because it cannot be changed is removed first, as its successor
 // has its name.
 func Diff(have, want wanted.State) []Change {
@@ -67,6 +67,14 @@ func Diff(have, want wanted.State) []Change {
 			d.create(*is)
 		} else if is == nil {
 			d.remove(*was)
+		}
+	})
+	merge(have.Peers, want.Peers, wanted.CompareWGPeers, func(was, is *wanted.WGPeer) {
+		switch {
+		case is == nil:
+			d.remove(*was)
+		case was == nil || !sameWGPeer(*was, *is):
+			d.create(*is)
 		}
 	})
 	merge(have.Neighs, want.Neighs, wanted.CompareNeighbourKeys, func(was, is *wanted.Neighbour) {
@@ -133,13 +141,25 @@ func (d *differ) recreated(have, want wanted.State) wanted.State {
 
 // Compatible reports whether a link can be turned into the wanted one without
 // losing it. The kernel changes local address, underlay and learning of a
-// VXLAN device in place (vxlan_changelink), but not VNI, port or extensions.
+// VXLAN device in place (vxlan_changelink), but not VNI, port or extensions;
+// of a WireGuard device everything (WG_CMD_SET_DEVICE), which is not made use
+// of for a lane ([wanted.IsLane]).
 func Compatible(have, want wanted.Link) bool {
 	return have.Kind == want.Kind &&
+		(!wanted.IsLane(want.Name) || have.WireGuard == want.WireGuard || have.WireGuard.PublicKey == (wanted.Key{})) &&
 		have.VXLAN.VNI == want.VXLAN.VNI &&
 		have.VXLAN.Port == want.VXLAN.Port &&
 		have.VXLAN.GBP == want.VXLAN.GBP &&
 		have.VXLAN.Local.Is4() == want.VXLAN.Local.Is4()
+}
+
+// sameWGPeer compares peers of one device and key. A wanted peer without an
+// endpoint may have any: the kernel learns where a peer is.
+func sameWGPeer(have, want wanted.WGPeer) bool {
+	if !want.Endpoint.IsValid() {
+		have.Endpoint = want.Endpoint
+	}
+	return have.Equal(want)
 }
 
 // sameLink compares links without the kernel's number for them.
@@ -169,6 +189,7 @@ func Without(s wanted.State, names map[string]bool) wanted.State {
 		Routes:    drop(s.Routes, names, func(r wanted.Route) string { return r.Link }),
 		FDB:       drop(s.FDB, names, func(e wanted.FDBEntry) string { return e.Link }),
 		Neighs:    drop(s.Neighs, names, func(n wanted.Neighbour) string { return n.Link }),
+		Peers:     drop(s.Peers, names, func(p wanted.WGPeer) string { return p.Link }),
 	}
 }
 

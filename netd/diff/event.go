@@ -44,7 +44,7 @@ func Agrees(want wanted.State, e Event) bool {
 		}
 		return found && is == o
 	}
-	return true
+	return true // the kernel tells nothing of WireGuard peers
 }
 
 // Displaces reports whether a route that is not netd's has the destination and

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/expr"
-	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,57 +17,70 @@ import (
 // another table, as accept in nftables never does.
 const TableName = "weft"
 
+// wayOut is said with what nftables refuses.
+const wayOut = " (if the kernel has no nf_tables, load it, or set network.firewall.mode: iptables)"
+
 // Names of the chains in the table.
 const (
 	chainPostrouting = "postrouting"
 	chainForward     = "forward"
 )
 
-// NFT is the packet filter nftables, spoken to without the nft tool.
-type NFT struct{}
-
-var _ Firewall = NFT{}
-
-// Ensure compares the kernel's tables with want and, if they differ, replaces
-// them in one transaction.
-func (NFT) Ensure(want Ruleset) (changed bool, err error) {
+// ensureNFT compares the kernel's tables with want and, if they differ,
+// replaces them in one transaction.
+func ensureNFT(want Ruleset) (changed bool, err error) {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return false, fmt.Errorf("nftables: %w", err)
 	}
 	defer conn.CloseLasting()
+	for range tries {
+		differs, err := queueDifference(conn, want)
+		if err != nil {
+			return changed, fmt.Errorf("nftables: read table %s: %w%s", TableName, err, wayOut)
+		}
+		if !differs {
+			return changed, nil
+		}
+		changed = true
+		switch err := conn.Flush(); {
+		case err == nil:
+			return true, nil
+		case !errors.Is(err, unix.ENOENT):
+			return true, fmt.Errorf("nftables: write table %s: %w%s", TableName, err, wayOut)
+		}
+	}
+	return changed, fmt.Errorf("nftables: write table %s: somebody else removes it all the time", TableName)
+}
+
+// queueDifference queues what makes the kernel's tables as want says.
+func queueDifference(conn *nftables.Conn, want Ruleset) (differs bool, err error) {
 	for _, ipv6 := range []bool{false, true} {
-		table := Table{IPv6: ipv6}
-		wanted := false
-		for _, t := range want {
-			if t.IPv6 == ipv6 {
-				table, wanted = t, true
-			}
+		table := want.of(ipv6)
+		if table.Hold {
+			continue
 		}
 		exists, same, err := compare(conn, table)
 		if err != nil {
-			return false, fmt.Errorf("nftables: read table %s: %w", TableName, err)
+			return false, err
 		}
-		if exists == wanted && (same || !wanted) {
-			continue
+		if wanted := !table.empty(); exists != wanted || wanted && !same {
+			differs = true
+			replace(conn, table, wanted, exists)
 		}
-		changed = true
-		replace(conn, table, wanted, exists)
 	}
-	if !changed {
-		return false, nil
-	}
-	if err := conn.Flush(); err != nil {
-		return true, fmt.Errorf("nftables: write table %s: %w", TableName, err)
-	}
-	return true, nil
+	return differs, nil
 }
+
+// empty reports whether there is nothing to keep.
+func (t Table) empty() bool { return len(t.Postrouting)+len(t.Clamp)+len(t.Forward) == 0 }
 
 // chains are the chains of a table with their rules, as nftables takes them.
 func chains(t Table, in *nftables.Table) map[string]chain {
-	all := map[string]chain{
-		chainForward: {rules: t.Forward, Chain: nftables.Chain{Name: chainForward, Table: in,
-			Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter}},
+	all := map[string]chain{}
+	if rules := slices.Concat(t.Clamp, t.Forward); len(rules) > 0 {
+		all[chainForward] = chain{rules: rules, Chain: nftables.Chain{Name: chainForward, Table: in,
+			Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter}}
 	}
 	if len(t.Postrouting) > 0 {
 		all[chainPostrouting] = chain{rules: t.Postrouting, Chain: nftables.Chain{Name: chainPostrouting, Table: in,
@@ -118,6 +129,9 @@ func compare(conn *nftables.Conn, t Table) (exists, same bool, err error) {
 			return true, false, nil
 		}
 		rules, err := conn.GetRules(table, c)
+		if errors.Is(err, unix.ENOENT) {
+			return true, false, nil // gone since it was listed
+		}
 		if err != nil {
 			return true, false, err
 		}
@@ -141,7 +155,7 @@ func sameRules(have []*nftables.Rule, want []Rule, ipv6 bool) bool {
 		return false
 	}
 	for i := range have {
-		if !reflect.DeepEqual(have[i].Exprs, expressions(want[i], ipv6)) ||
+		if !reflect.DeepEqual(have[i].Exprs, readable(expressions(want[i], ipv6))) ||
 			!reflect.DeepEqual(have[i].UserData, comment(want[i])) {
 			return false
 		}
@@ -174,66 +188,4 @@ func replace(conn *nftables.Conn, t Table, wanted, exists bool) {
 				Exprs: expressions(r, t.IPv6), UserData: comment(r)})
 		}
 	}
-}
-
-func comment(r Rule) []byte {
-	return userdata.AppendString(nil, userdata.TypeComment, r.Comment)
-}
-
-// Where the addresses are in the headers (RFC 791 section 3.1, RFC 8200
-// section 3).
-const (
-	source4, destination4 = 12, 16
-	source6, destination6 = 8, 24
-)
-
-// expressions are a rule in the kernel's terms, in the form in which the
-// kernel gives them back.
-func expressions(r Rule, ipv6 bool) []expr.Any {
-	var all []expr.Any
-	if r.Mark != 0 {
-		bits := binaryutil.NativeEndian.PutUint32(r.Mark)
-		all = append(all,
-			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: bits, Xor: make([]byte, 4)},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: bits})
-	}
-	source, destination := uint32(source4), uint32(destination4)
-	if ipv6 {
-		source, destination = source6, destination6
-	}
-	all = append(all, match(r.From, source)...)
-	all = append(all, match(r.To, destination)...)
-	switch r.Verdict {
-	case Masquerade:
-		all = append(all, &expr.Masq{FullyRandom: true})
-	case Accept:
-		all = append(all, &expr.Verdict{Kind: expr.VerdictAccept})
-	default:
-		all = append(all, &expr.Verdict{Kind: expr.VerdictReturn})
-	}
-	return all
-}
-
-// match loads an address from the header, keeps the bits of the prefix and
-// compares them.
-func match(m Match, offset uint32) []expr.Any {
-	if !m.Prefix.IsValid() {
-		return nil
-	}
-	address := m.Prefix.Masked().Addr().AsSlice()
-	n := uint32(len(address))
-	all := []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: n}}
-	if bits := m.Prefix.Bits(); bits < len(address)*8 {
-		mask := make([]byte, n)
-		for i := range bits {
-			mask[i/8] |= 0x80 >> (i % 8)
-		}
-		all = append(all, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: n, Mask: mask, Xor: make([]byte, n)})
-	}
-	op := expr.CmpOpEq
-	if m.Not {
-		op = expr.CmpOpNeq
-	}
-	return append(all, &expr.Cmp{Op: op, Register: 1, Data: address})
 }

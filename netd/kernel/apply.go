@@ -30,13 +30,23 @@ func (c *Conn) Apply(changes []diff.Change) []Failure {
 	var failures []Failure
 	for len(changes) > 0 {
 		// Changes of devices take several steps and give what follows its
-		// device's index; everything else goes out in batches.
+		// device's index; WireGuard's peers go by another protocol; everything
+		// else goes out in batches.
 		n := 0
-		for n < len(changes) && !isLink(changes[n]) {
+		for n < len(changes) && !isLink(changes[n]) && !isPeer(changes[n]) && sameStep(changes[0], changes[n]) {
 			n++
 		}
-		failures = append(failures, c.applyBatch(changes[:n])...)
-		if n < len(changes) {
+		failures = append(failures, c.applyBatch(spare(changes[:n], failures))...)
+		peers := 0
+		for n+peers < len(changes) && isPeer(changes[n+peers]) {
+			peers++
+		}
+		if peers > 0 {
+			failures = append(failures, c.applyPeers(changes[n:n+peers])...)
+			changes = changes[n+peers:]
+			continue
+		}
+		if n < len(changes) && isLink(changes[n]) {
 			if err := c.applyLink(changes[n]); err != nil {
 				failures = append(failures, Failure{changes[n], err})
 			}
@@ -49,6 +59,15 @@ func (c *Conn) Apply(changes []diff.Change) []Failure {
 
 func isLink(c diff.Change) bool {
 	_, is := c.Object.(wanted.Link)
+	return is
+}
+
+// sameStep reports whether two changes may go out together. What is removed
+// goes out after it is known that what takes its place has been made.
+func sameStep(a, b diff.Change) bool { return (a.Verb == diff.Remove) == (b.Verb == diff.Remove) }
+
+func isPeer(c diff.Change) bool {
+	_, is := c.Object.(wanted.WGPeer)
 	return is
 }
 
@@ -70,6 +89,10 @@ func (c *Conn) applyBatch(changes []diff.Change) []Failure {
 	}
 	answers, err := c.rt.batch(requests)
 	for i, change := range sent {
+		if err == nil && mismatched(change, answers[i]) {
+			index, _ := c.indexOf(linkOf(change.Object))
+			answers[i] = c.createOnLink(change.Object.(wanted.Route), index)
+		}
 		switch {
 		case answers[i] != nil && !benign(change.Verb, answers[i]):
 			failures = append(failures, Failure{change, answers[i]})
@@ -178,8 +201,9 @@ func (c *Conn) adjustLink(was, is wanted.Link) error {
 		{"mark it", was.Alias != is.Alias, func() error {
 			return c.do(changeLink(is.Index, unix.IFLA_IFALIAS, []byte(is.Alias)))
 		}},
+		{"set its key and port", was.WireGuard != is.WireGuard, func() error { return c.setWireGuard(is) }},
 		{"change the tunnel", was.VXLAN != is.VXLAN, func() error { return c.do(changeVXLAN(is)) }},
-		{"set its MAC", was.MAC != is.MAC, func() error {
+		{"set its MAC", was.MAC != is.MAC && is.Kind != wanted.KindWireGuard, func() error {
 			return c.do(changeLink(is.Index, unix.IFLA_ADDRESS, is.MAC[:]))
 		}},
 		// Changing the tunnel may have lowered the MTU, so it is set again.

@@ -34,15 +34,18 @@ func family(a netip.Addr) int {
 	return unix.AF_INET6
 }
 
-// createLink makes a VXLAN device, not yet up. Only what is said is sent, so
-// that everything else is as flanneld's: ttl auto, UDP checksums on.
+// createLink makes a device, not yet up. Only what is said is sent, so that
+// everything else is as flanneld's: ttl auto, UDP checksums on.
 func createLink(l wanted.Link) *nl.NetlinkRequest {
 	request := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	request.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	request.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(l.Name)))
-	request.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, l.MAC[:]))
 	request.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(l.MTU))))
 	data := addLinkInfo(request, l.Kind)
+	if l.Kind != wanted.KindVXLAN {
+		return request
+	}
+	request.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, l.MAC[:]))
 	data.AddRtAttr(nl.IFLA_VXLAN_ID, nl.Uint32Attr(uint32(l.VXLAN.VNI)))
 	data.AddRtAttr(nl.IFLA_VXLAN_PORT, nl.BEUint16Attr(uint16(l.VXLAN.Port)))
 	if l.VXLAN.GBP {
@@ -147,6 +150,11 @@ func changeRoute(kind, flags, index int, r wanted.Route) *nl.NetlinkRequest {
 	message.Family, message.Dst_len, message.Protocol = uint8(family(r.Dst.Addr())), uint8(r.Dst.Bits()), r.Protocol
 	if r.OnLink {
 		message.RtMsg.Flags = unix.RTNH_F_ONLINK
+	}
+	if !r.Via.IsValid() && r.Dst.Addr().Is4() {
+		// What is behind the device itself, as ip route add gives it; IPv6
+		// knows no scopes.
+		message.Scope = unix.RT_SCOPE_LINK
 	}
 	if kind == unix.RTM_DELROUTE {
 		// Whoever made it: destination, gateway and device say which.

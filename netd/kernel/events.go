@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -29,6 +30,8 @@ type Event struct {
 	// it is gone.
 	Route bool
 	Other wanted.Route
+	// Dst is the destination of that route.
+	Dst netip.Prefix
 	// Down says that a device of netd's is down, which takes its routes and
 	// neighbours with it; the kernel does not tell of each.
 	Down bool
@@ -191,6 +194,10 @@ func (c *Conn) linkEvent(gone bool, data []byte) (Event, bool) {
 		// An error here means that the device is already gone again, of
 		// which the next message tells.
 		l.ChecksumOffload, _ = c.checksumOffload(l.Name)
+		if err := c.completeWireGuard(&l); err != nil {
+			e.Lost = true // read everything again
+			return e, true
+		}
 	}
 	e.Gone, e.Object, e.Down = gone, l, gone || !l.Up
 	return e, true
@@ -199,14 +206,14 @@ func (c *Conn) linkEvent(gone bool, data []byte) (Event, bool) {
 func (c *Conn) routeEvent(gone bool, data []byte) (Event, bool) {
 	r, ok := decodeRoute(data)
 	if !ok || r.route.Protocol == unix.RTPROT_KERNEL && !r.isDefault() {
-		return Event{Index: r.index, Route: true}, ok
+		return Event{Index: r.index, Route: true, Dst: r.route.Dst}, ok
 	}
 	name, own := c.owned(r.index)
 	if !own && wanted.Marked(r.route.Protocol) {
 		name, own = c.name(r.index), true
 	}
 	if !own {
-		e := Event{Index: r.index, Host: r.isDefault(), Route: true}
+		e := Event{Index: r.index, Host: r.isDefault(), Route: true, Dst: r.route.Dst}
 		if !gone {
 			e.Other = r.route
 		}

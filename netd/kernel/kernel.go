@@ -13,12 +13,14 @@ import (
 
 	"weft/netd/underlay"
 	"weft/netd/wanted"
+	"weft/netd/wireguard"
 )
 
 // A Conn is a connection to the kernel's network configuration of one network
 // namespace. Its methods may be called from several goroutines.
 type Conn struct {
 	rt *socket
+	wg wireguard.Conn
 	// control is a socket for ioctls in the same namespace.
 	control int
 
@@ -50,7 +52,7 @@ func Open() (*Conn, error) {
 
 // Close ends the connection.
 func (c *Conn) Close() error {
-	return errors.Join(c.rt.close(), unix.Close(c.control))
+	return errors.Join(c.wg.Close(), c.rt.close(), unix.Close(c.control))
 }
 
 // Scope says what is netd's, beside the devices that carry [wanted.Mark] and
@@ -63,6 +65,17 @@ type Scope struct {
 	// not know for now what they should be.
 	Hold               []string
 	HoldIPv4, HoldIPv6 bool
+	// Keep are kinds of devices of which all are left out that Names does not
+	// name: other nodes may still use them.
+	Keep []wanted.Kind
+	// Networks are the ranges of pods, by which devices are known that
+	// flanneld has left behind.
+	Networks []netip.Prefix
+}
+
+// leaves reports whether a device is left out.
+func (s Scope) leaves(l wanted.Link) bool {
+	return slices.Contains(s.Hold, l.Name) || slices.Contains(s.Keep, l.Kind) && !slices.Contains(s.Names, l.Name)
 }
 
 // holds reports whether a route is left out.
@@ -130,6 +143,9 @@ func (c *Conn) Read(scope Scope) (wanted.State, error) {
 			return wanted.State{}, fmt.Errorf("read %s: %w", r.what, err)
 		}
 	}
+	if err := c.readWireGuard(&state); err != nil {
+		return wanted.State{}, fmt.Errorf("read WireGuard devices: %w", err)
+	}
 	state.Sort()
 	return state, nil
 }
@@ -152,9 +168,9 @@ func (c *Conn) ownRoute(b []byte, on map[int]string) (wanted.Route, bool) {
 // kernelMade reports whether an address is one the kernel gives itself.
 func (a rawAddress) kernelMade() bool { return a.prefix.Addr().IsLinkLocalUnicast() }
 
-// Host reads what the choice of the underlay depends on. netd's own devices
-// are left out.
-func (c *Conn) Host() (underlay.Host, error) {
+// Host reads what the choice of the underlay depends on, with the routes to
+// the addresses in reach. netd's own devices are left out.
+func (c *Conn) Host(reach ...netip.Addr) (underlay.Host, error) {
 	var host underlay.Host
 	err := again(func() error {
 		host.Links = nil
@@ -182,14 +198,16 @@ func (c *Conn) Host() (underlay.Host, error) {
 		host.Defaults = nil
 		each := func(b []byte) {
 			if r, ok := decodeRoute(b); ok && r.isDefault() {
-				host.Defaults = append(host.Defaults, underlay.Default{
-					IPv6: r.route.Dst.Addr().Is6(), Index: r.index, Metric: r.route.Metric})
+				host.Defaults = append(host.Defaults, nextHops(b, r)...)
 			}
 		}
 		return errors.Join(c.dump(unix.RTM_GETROUTE, unix.AF_INET, each), c.dump(unix.RTM_GETROUTE, unix.AF_INET6, each))
 	})
 	if err != nil {
 		return host, fmt.Errorf("read routes: %w", err)
+	}
+	if host.Routes, err = c.routesTo(reach); err != nil {
+		return host, err
 	}
 	return host, nil
 }
@@ -210,23 +228,26 @@ func (a rawAddress) host() underlay.Address {
 }
 
 // Direct looks up which of the addresses the routing table reaches without a
-// gateway, that is, on a link of this node.
-func (c *Conn) Direct(addresses []netip.Addr) (map[netip.Addr]bool, error) {
+// gateway, that is, on a link of this node, and by which device.
+func (c *Conn) Direct(addresses []netip.Addr) (map[netip.Addr]int, error) {
 	requests := make([]*nl.NetlinkRequest, len(addresses))
 	for i, a := range addresses {
 		requests[i] = routeLookup(a)
 	}
-	direct := make(map[netip.Addr]bool, len(addresses))
+	direct := make(map[netip.Addr]int, len(addresses))
 	err := c.rt.ask(requests, func(n int, data []byte) {
 		if len(data) < unix.SizeofRtMsg || data[7] != unix.RTN_UNICAST {
 			return
 		}
-		gateway := false
-		attributes(data[unix.SizeofRtMsg:], func(kind uint16, _ []byte) {
+		gateway, index := false, 0
+		attributes(data[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
 			gateway = gateway || kind == unix.RTA_GATEWAY || kind == unix.RTA_VIA
+			if kind == unix.RTA_OIF {
+				index = int(u32(v))
+			}
 		})
 		if !gateway {
-			direct[addresses[n]] = true
+			direct[addresses[n]] = index
 		}
 	})
 	if err != nil {
@@ -243,22 +264,36 @@ func (c *Conn) readLinks(reset func(), scope Scope, each func(wanted.Link)) erro
 		byName[name] = true
 	}
 	names, own := map[int]string{}, map[int]bool{}
+	var candidates []wanted.Link
 	err := again(func() error {
 		reset()
 		clear(names)
 		clear(own)
+		candidates = nil
 		return c.dump(unix.RTM_GETLINK, unix.AF_UNSPEC, func(b []byte) {
 			l, ok := decodeLink(b)
 			if !ok {
 				return
 			}
 			names[l.Index] = l.Name
-			if (byName[l.Name] || l.Alias == wanted.Mark) && !slices.Contains(scope.Hold, l.Name) {
+			switch {
+			case scope.leaves(l):
+			case byName[l.Name] || l.Alias == wanted.Mark:
 				own[l.Index] = true
 				each(l)
+			case flanneldName(l):
+				candidates = append(candidates, l)
 			}
 		})
 	})
+	if err == nil {
+		var left []wanted.Link
+		left, err = c.leftovers(candidates, scope.Networks)
+		for _, l := range left {
+			own[l.Index] = true
+			each(l)
+		}
+	}
 	if err == nil {
 		c.mu.Lock()
 		c.names, c.own, c.scope = names, own, byName

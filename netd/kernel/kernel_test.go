@@ -68,7 +68,7 @@ func BenchmarkProgram5000(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			device, err := underlay.Choose(host, false, []netip.Addr{netip.MustParseAddr("10.0.0.1")})
+			device, err := underlay.Choose(host, false, []netip.Addr{netip.MustParseAddr("10.0.0.1")}, testNetwork())
 			if err != nil {
 				return err
 			}
@@ -110,7 +110,7 @@ func inNode(t *testing.T, f func(t *testing.T, conn *Conn, n *nstest.Node, eth0 
 		if err != nil {
 			return err
 		}
-		device, err = underlay.Choose(host, false, []netip.Addr{netip.MustParseAddr("10.0.0.1")})
+		device, err = underlay.Choose(host, false, []netip.Addr{netip.MustParseAddr("10.0.0.1")}, testNetwork())
 		return err
 	})
 	if err != nil {
@@ -189,6 +189,77 @@ func TestOneFailureIsNamedAndDoesNotStopTheOthers(t *testing.T) {
 	})
 }
 
+// A peer whose new path cannot be made keeps the old one.
+func TestOldPathStaysUntilTheNewOneIsMade(t *testing.T) {
+	inNode(t, func(t *testing.T, conn *Conn, n *nstest.Node, eth0 underlay.Device) {
+		plan, err := wanted.For(testNode(eth0.Index), testNetwork(), many(3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		scope := Scope{Names: []string{"flannel.1"}}
+		have, err := conn.Read(scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failures := apply(t, n, conn, diff.Diff(have, plan.State)); len(failures) > 0 {
+			t.Fatal(failures[0])
+		}
+		// The second peer is to have a plain route, but its address is on no
+		// link; the third is to go.
+		next := plan.State
+		old := next.Routes[1]
+		next.Routes = []wanted.Route{next.Routes[0], {Dst: old.Dst, Via: netip.MustParseAddr("192.0.2.1"), Link: "eth0", Protocol: old.Protocol}}
+		next.FDB, next.Neighs = next.FDB[:1], next.Neighs[:1]
+		failures := apply(t, n, conn, diff.Diff(plan.State, next))
+		if len(failures) != 1 {
+			t.Fatalf("failures are %v, want one", failures)
+		}
+		have, err = conn.Read(scope)
+		if err != nil || len(have.Routes) != 2 || have.Routes[1] != old || len(have.FDB) != 2 || len(have.Neighs) != 2 {
+			t.Errorf("routes %v, FDB %v, neighbours %v, %v; want the second peer's as before and the third's gone",
+				have.Routes, have.FDB, have.Neighs, err)
+		}
+	})
+}
+
+// The way of an IPv6 peer from a plain route to the tunnel, whose gateway the
+// plain route covers, has no moment without a route.
+func TestIPv6PathChangesFromPlainToTunnelInOneStep(t *testing.T) {
+	inNode(t, func(t *testing.T, conn *Conn, n *nstest.Node, eth0 underlay.Device) {
+		n.Run(t, "ip", "address", "add", "fd00:10::1/64", "dev", "eth0", "nodad")
+		node := testNode(eth0.Index)
+		node.IPv4, node.IPv6 = netip.Prefix{}, netip.MustParsePrefix("fd42:0:0:1::/64")
+		node.Underlay.IPv6 = underlay.Device{Index: eth0.Index, Name: "eth0", MTU: 1500, Address: netip.MustParseAddr("fd00:10::1")}
+		network := testNetwork()
+		network.Pods = []netip.Prefix{netip.MustParsePrefix("fd42::/48")}
+		network.Backend.DirectRouting = true
+		address := netip.MustParseAddr("fd00:10::2")
+		peer := lease.Lease{Node: "peer", Backend: lease.VXLAN, IPv6: lease.Half{Address: address,
+			Subnet: netip.MustParsePrefix("fd42:0:0:2::/64"), MAC: "02:00:00:00:00:02"}}
+		scope := Scope{Names: []string{"flannel-v6.1"}}
+		for _, direct := range []bool{true, false, true, false} {
+			node.Direct = nil
+			if direct {
+				node.Direct = map[netip.Addr]int{address: eth0.Index}
+			}
+			plan, err := wanted.For(node, network, []lease.Lease{peer})
+			if err != nil || len(plan.Refusals) > 0 {
+				t.Fatal(err, plan.Refusals)
+			}
+			have, err := conn.Read(scope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if failures := apply(t, n, conn, diff.Diff(have, plan.State)); len(failures) > 0 {
+				t.Fatal(failures[0])
+			}
+			if have, err = conn.Read(scope); err != nil || len(diff.Diff(have, plan.State)) != 0 {
+				t.Errorf("direct %t: left are %v, %v", direct, diff.Diff(have, plan.State), err)
+			}
+		}
+	})
+}
+
 func TestOwnRoutesAndNeighboursAreNotHeardOf(t *testing.T) {
 	inNode(t, func(t *testing.T, conn *Conn, n *nstest.Node, eth0 underlay.Device) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -231,7 +302,7 @@ func TestOwnRoutesAndNeighboursAreNotHeardOf(t *testing.T) {
 }
 
 func TestDirectTellsNeighboursFromThoseBehindARouter(t *testing.T) {
-	inNode(t, func(t *testing.T, conn *Conn, n *nstest.Node, _ underlay.Device) {
+	inNode(t, func(t *testing.T, conn *Conn, n *nstest.Node, eth0 underlay.Device) {
 		n.Run(t, "ip", "route", "add", "192.0.2.0/24", "via", "10.0.0.254")
 		near, far, nowhere := netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("198.51.100.7")
 		var addresses []netip.Addr
@@ -239,7 +310,7 @@ func TestDirectTellsNeighboursFromThoseBehindARouter(t *testing.T) {
 			addresses = append(addresses, near, far, nowhere)
 		}
 		direct, err := conn.Direct(addresses)
-		if err != nil || !direct[near] || direct[far] || direct[nowhere] {
+		if err != nil || direct[near] != eth0.Index || len(direct) != 1 {
 			t.Errorf("direct are %v, %v; want %s alone", direct, err, near)
 		}
 	})

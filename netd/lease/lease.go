@@ -70,8 +70,9 @@ type Lane struct {
 	PortV6 uint16 `json:"portV6,omitempty"`
 	// Step says how far the node is in replacing its key.
 	Step string `json:"step,omitempty"`
-	// On are the main public keys of the peers to which this node now sends
-	// through the lane, sorted.
+	// On are the public keys of the peers' lanes to which this node now sends
+	// through its own, sorted. A lane's key is used for one lane only, so what
+	// is said of an earlier one cannot be taken for news.
 	On []string `json:"on,omitempty"`
 }
 

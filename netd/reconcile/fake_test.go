@@ -51,9 +51,9 @@ func (k *fakeKernel) Apply(changes []diff.Change) []kernel.Failure {
 	return failures
 }
 
-func (k *fakeKernel) Host() (underlay.Host, error) { return k.host, nil }
+func (k *fakeKernel) Host(...netip.Addr) (underlay.Host, error) { return k.host, nil }
 
-func (k *fakeKernel) Direct([]netip.Addr) (map[netip.Addr]bool, error) { return nil, nil }
+func (k *fakeKernel) Direct([]netip.Addr) (map[netip.Addr]int, error) { return nil, nil }
 
 func (k *fakeKernel) Events(context.Context) (iter.Seq2[[]kernel.Event, error], error) {
 	return func(func([]kernel.Event, error) bool) {}, nil
@@ -63,7 +63,7 @@ func (k *fakeKernel) Events(context.Context) (iter.Seq2[[]kernel.Event, error], 
 type fakeFirewall struct{ rules firewall.Ruleset }
 
 func (f *fakeFirewall) Ensure(want firewall.Ruleset) (bool, error) {
-	changed := len(f.rules) != len(want)
+	changed := len(f.rules.Tables) != len(want.Tables)
 	f.rules = want
 	return changed, nil
 }
@@ -102,7 +102,7 @@ func newTestLoop(k *fakeKernel, peers []profiles.Peer) *Loop {
 	l := New(k, &fakeFirewall{}, store.NewStatic("self", lease.VXLAN, nil), testConfig(), quiet,
 		time.Now, func(Snapshot) {})
 	l.take(updateOf(peers))
-	l.step(context.Background())
+	l.step()
 	return l
 }
 

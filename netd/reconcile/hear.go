@@ -9,6 +9,7 @@ import (
 	"weft/netd/kernel"
 	"weft/netd/lease"
 	"weft/netd/store"
+	"weft/netd/underlay"
 	"weft/netd/wanted"
 )
 
@@ -19,6 +20,8 @@ func (l *Loop) drain() {
 		select {
 		case u := <-l.updates:
 			l.take(u)
+		case g := <-l.grants:
+			l.takeGrant(g)
 		case group := <-l.news:
 			l.hear(group)
 		case <-l.filters:
@@ -68,10 +71,15 @@ func (l *Loop) hearStore(ctx context.Context) {
 
 // take notes what the store delivered.
 func (l *Loop) take(u update) {
-	l.state.StoreError = u.err
+	l.watchError = u.err
+	l.state.StoreError = l.storeError()
 	if u.err != nil {
 		l.log.Warn("store", "error", u.err)
+		l.todo.tell = true
 		return
+	}
+	if u.Kept && (l.leases != nil || l.tunnelsStand()) {
+		return // what was heard is younger than what was kept
 	}
 	if joined, only := onlyJoined(u.Update, l.leases); only {
 		l.joined = append(l.joined, joined...)
@@ -79,7 +87,7 @@ func (l *Loop) take(u update) {
 	} else {
 		l.todo.want = true
 	}
-	l.leases = u.Apply(l.leases)
+	l.leases, l.kept = u.Apply(l.leases), u.Kept
 	l.state.StoreAnswered = true
 }
 
@@ -108,8 +116,16 @@ func (l *Loop) hear(group []kernel.Event) {
 			l.hearOwn(e)
 		case e.Host || e.Device && l.isUnderlay(e.Index):
 			l.todo.underlay = true
+			if l.plain && l.isUnderlay(e.Index) {
+				// A device that goes down takes the IPv4 routes through it
+				// with it; the kernel does not tell of each.
+				l.todo.read, l.todo.drift = true, true
+			}
 		}
-		if e.Route && l.config.Network.Backend.DirectRouting {
+		if e.Route && len(underlay.CanReach(l.config.Network)) > 0 {
+			l.todo.underlay = true
+		}
+		if e.Route && slices.ContainsFunc(l.asked, e.Dst.Contains) {
 			l.todo.want = true
 		}
 		if e.Route && diff.Displaces(e.Other, l.state.Wanted) {

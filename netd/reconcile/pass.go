@@ -1,8 +1,7 @@
 package reconcile
 
 import (
-	"context"
-	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"weft/netd/diff"
 	"weft/netd/firewall"
+	"weft/netd/kernel"
 	"weft/netd/lease"
 	"weft/netd/wanted"
 )
@@ -18,6 +18,7 @@ import (
 func (l *Loop) measured(pass func()) {
 	start, cpu, changes := l.now(), cpuTime(), l.state.Counters.Changes
 	pass()
+	l.state.Took = l.now().Sub(start)
 	work := Work{Changes: l.state.Counters.Changes - changes, Wall: l.now().Sub(start), CPU: cpuTime() - cpu}
 	if work.Changes > 0 || l.state.LastWork == (Work{}) {
 		l.state.LastWork = work
@@ -34,10 +35,12 @@ func cpuTime() time.Duration {
 }
 
 // pass does what there is to do. What fails stays to be done.
-func (l *Loop) pass(ctx context.Context) {
+func (l *Loop) pass() {
 	do := l.todo
 	l.todo = todo{}
 	l.state.Counters.Passes++
+	l.state.Repaired = nil
+	before, drift := l.state.Wanted, do.drift
 	l.state.Config = l.config
 	if do.underlay {
 		if err := l.chooseUnderlay(); err != nil {
@@ -47,12 +50,17 @@ func (l *Loop) pass(ctx context.Context) {
 		}
 	}
 	if do.want || do.underlay || do.joined && !l.join() {
-		if err := l.computeWanted(ctx); err != nil {
+		if err := l.computeWanted(); err != nil {
 			l.state.ReadError = err
 			l.todo = do
 			return
 		}
 	}
+	do.read = do.read || l.todo.read
+	l.todo.read = false
+	// What has to be changed although the same is wanted as before was
+	// changed by somebody else.
+	do.drift = do.drift && len(diff.Diff(before, l.state.Wanted)) == 0
 	if err := l.makeSo(do); err != nil {
 		l.state.ReadError = err
 		l.todo = do
@@ -60,12 +68,15 @@ func (l *Loop) pass(ctx context.Context) {
 	}
 	l.state.ReadError = nil
 	if do.firewall {
-		l.keepFirewall(do.drift)
+		l.keepFirewall(drift)
 	}
+	l.noteMTU()
+	// Peers are told when what they need is there.
+	l.publishOwn()
 }
 
 // computeWanted computes what should be from all that is known.
-func (l *Loop) computeWanted(ctx context.Context) error {
+func (l *Loop) computeWanted() error {
 	keys := make([]string, 0, len(l.leases))
 	for key := range l.leases {
 		keys = append(keys, key)
@@ -75,26 +86,60 @@ func (l *Loop) computeWanted(ctx context.Context) error {
 	for i, key := range keys {
 		leases[i] = l.leases[key]
 	}
-	l.node.Direct = nil
-	if l.config.Network.Backend.DirectRouting {
-		direct, err := l.kernel.Direct(addresses(leases))
-		if err != nil {
-			return err
-		}
-		l.node.Direct = direct
+	if err := l.lookUp(leases); err != nil {
+		return err
 	}
-	plan, err := wanted.For(l.node, l.config.Network, leases)
+	plan, err := l.planned(leases)
 	if err != nil {
 		return err
 	}
-	for _, r := range plan.Refusals {
-		if !slices.Contains(l.state.Refusals, r) {
-			l.log.Warn("lease refused", "node", r.Node, "family", r.Family, "reason", r.Reason, "fix", r.Fix)
+	l.logRefusals(plan.Refusals)
+	l.joined = nil
+	l.noteMixed(plan.Peers)
+	if !slices.Equal(plan.Keep, l.plan.Keep) {
+		l.todo.read = true // devices that were kept are to go
+	}
+	l.use(plan)
+	return nil
+}
+
+// plainPlan computes what should be of leases and the node as they are.
+func (l *Loop) plainPlan(leases []lease.Lease) (wanted.Plan, error) {
+	plan, err := wanted.For(l.node, l.config.Network, leases)
+	if err == nil {
+		plan, err = l.settled(plan, leases)
+	}
+	return plan, err
+}
+
+// lookUp finds out which peers are on a link, where that matters. As long as
+// something is wrong with an underlay, what was found before counts: when it
+// has lost its address for a moment, routes through it still work.
+func (l *Loop) lookUp(leases []lease.Lease) error {
+	backend, err := wanted.BackendFor(l.config.Network.Backend)
+	if err != nil {
+		return err
+	}
+	var ask []lease.Lease
+	for _, one := range leases {
+		if backend.Lookup(one) {
+			ask = append(ask, one)
 		}
 	}
-	l.joined = nil
-	l.use(plan)
-	l.publishOwn(ctx)
+	before := l.direct
+	l.asked, l.direct, l.node.Direct = addresses(ask), nil, nil
+	if len(l.asked) == 0 {
+		return nil
+	}
+	if l.direct, err = l.kernel.Direct(l.asked); err != nil {
+		return err
+	}
+	for address, index := range before {
+		if l.troubled[address.Is6()] != nil {
+			l.direct[address] = index
+		}
+	}
+	l.node.Direct = l.direct
 	return nil
 }
 
@@ -102,16 +147,34 @@ func (l *Loop) computeWanted(ctx context.Context) error {
 func (l *Loop) use(plan wanted.Plan) {
 	l.plan = plan
 	l.state.Node, l.state.Wanted, l.state.Peers, l.state.Refusals = l.node, plan.State, plan.Peers, plan.Refusals
+	l.state.Keep = plan.Keep
+	l.plain = slices.ContainsFunc(plan.State.Routes, func(r wanted.Route) bool { return !r.OnLink })
 }
+
+// joinFew is how many leases join one by one: each makes lists of all peers
+// anew, so that many at once cost less when everything is computed again.
+const joinFew = 16
 
 // join adds the leases of new nodes to what is wanted. If it is not as simple
 // as that, it reports false and everything has to be computed again.
 func (l *Loop) join() bool {
-	if l.config.Network.Backend.DirectRouting {
-		return false // which peers are on a link has to be looked up
+	if len(l.joined) > joinFew {
+		return false
 	}
 	for len(l.joined) > 0 {
-		plan, simple := l.plan.With(l.joined[0])
+		if l.slowJoin(l.joined[0]) {
+			return false
+		}
+		var direct map[netip.Addr]int
+		if one := l.joined[0]; l.plan.Lookup(one) {
+			ask := addresses([]lease.Lease{one})
+			var err error
+			if direct, err = l.kernel.Direct(ask); err != nil {
+				return false
+			}
+			l.asked = append(l.asked, ask...)
+		}
+		plan, simple := l.plan.With(l.joined[0], direct)
 		if !simple {
 			return false
 		}
@@ -120,6 +183,61 @@ func (l *Loop) join() bool {
 	}
 	return true
 }
+
+// logRefusals logs the refusals that are new, the first of many.
+func (l *Loop) logRefusals(refusals []wanted.Refusal) {
+	known := make(map[wanted.Refusal]bool, len(l.state.Refusals))
+	for _, r := range l.state.Refusals {
+		known[r] = true
+	}
+	fresh := 0
+	for _, r := range refusals {
+		if known[r] {
+			continue
+		}
+		if fresh++; fresh <= maxLogged {
+			l.log.Warn("lease refused", "node", r.Node, "family", r.Family, "reason", r.Reason, "fix", r.Fix)
+		}
+	}
+	if fresh > maxLogged {
+		l.log.Warn("leases refused", "leases", fresh, "not shown", fresh-maxLogged)
+	}
+}
+
+// noteMixed tells of peers that are reached although their backend is another
+// than this node's, as long as there are such.
+func (l *Loop) noteMixed(peers []wanted.Peer) {
+	mixed := 0
+	for _, p := range peers {
+		if p.Backend != l.config.Network.Backend.Canonical() {
+			mixed++
+		}
+	}
+	if mixed != l.mixed {
+		l.log.Info("the network changes its backend", "here", l.config.Network.Backend.Canonical(),
+			"peers", len(peers), "with another", mixed)
+	}
+	l.mixed = mixed
+}
+
+// noteMTU notes when pods that run may have too large an MTU.
+func (l *Loop) noteMTU() {
+	mtu := l.state.MTU()
+	if mtu == 0 {
+		return
+	}
+	if mtu < l.lastMTU {
+		l.log.Warn("the MTU is lower now; pods that run keep theirs until they are made anew", "mtu", mtu, "was", l.lastMTU)
+	}
+	l.lastMTU, l.largestMTU = mtu, max(mtu, l.largestMTU)
+	l.state.PodsMTU = 0
+	if l.largestMTU > mtu {
+		l.state.PodsMTU = l.largestMTU
+	}
+}
+
+// maxLogged is how many failures and how many refusals of one pass are logged.
+const maxLogged = 5
 
 // makeSo brings the kernel to what is wanted.
 func (l *Loop) makeSo(do todo) error {
@@ -131,6 +249,11 @@ func (l *Loop) makeSo(do todo) error {
 		l.have = have
 		l.state.Counters.Reads++
 	}
+	want := l.plan.State
+	if l.kept {
+		want = underKernel(l.have, want)
+	}
+	l.state.Wanted = l.settledEndpoints(l.have, want)
 	changes := diff.Diff(l.have, l.state.Wanted)
 	if len(changes) > 0 {
 		for _, c := range changes {
@@ -144,22 +267,49 @@ func (l *Loop) makeSo(do todo) error {
 		l.state.Failures = nil
 	}
 	l.state.Failed = failed(l.state.Failures, l.state.Peers)
-	l.have = l.state.Wanted
-	for _, f := range l.state.Failures {
+	l.have = want
+	l.tunnelsApplied(l.plan.State, len(l.state.Failures) == 0)
+	l.todo.read = len(l.state.Failures) > 0
+	for i, f := range l.state.Failures {
+		if i == maxLogged {
+			l.log.Warn("kernel", "failures", len(l.state.Failures), "not shown", len(l.state.Failures)-i)
+			break
+		}
 		l.log.Warn("kernel", "change", f.Change.String(), "error", f.Err)
-		l.todo.read = true
 	}
 	return nil
 }
 
 // count counts changes, and those that were repairs.
 func (l *Loop) count(do todo, changes []diff.Change) {
+	if changes = made(changes, l.state.Failures); len(changes) == 0 {
+		return
+	}
 	l.state.Counters.Changes += len(changes)
 	l.log.Debug("kernel changed", "changes", len(changes), "first", changes[0].String())
-	if do.drift && !do.want && !do.joined {
+	if do.drift {
 		l.repaired(&l.state.Counters.Repairs, len(changes))
+		l.state.Repaired = changes
 		l.log.Info("drift repaired", "changes", len(changes), "first", changes[0].String())
 	}
+}
+
+// made are the changes without those that failed.
+func made(changes []diff.Change, failures []kernel.Failure) []diff.Change {
+	if len(failures) == 0 {
+		return changes
+	}
+	failed := make(map[string]bool, len(failures))
+	for _, f := range failures {
+		failed[f.Change.String()] = true
+	}
+	var made []diff.Change
+	for _, c := range changes {
+		if !failed[c.String()] {
+			made = append(made, c)
+		}
+	}
+	return made
 }
 
 // repaired counts repairs and sets the pause before the next.
@@ -191,26 +341,4 @@ func (l *Loop) keepFirewall(drift bool) {
 		l.repaired(&l.state.Counters.FirewallRepairs, 1)
 		l.log.Info("firewall repaired")
 	}
-}
-
-// publishOwn tells the store this node's lease when it has changed.
-func (l *Loop) publishOwn(ctx context.Context) {
-	own := lease.Lease{
-		Node: l.node.Name, UUID: l.config.Node.UUID, Backend: l.config.Network.Backend.Canonical(),
-		IPv4: lease.Half{Subnet: l.node.IPv4, Address: l.node.Underlay.IPv4.Address, MAC: l.node.MAC.String()},
-		IPv6: lease.Half{Subnet: l.node.IPv6, Address: l.node.Underlay.IPv6.Address, MAC: l.node.MAC.String()},
-	}
-	if own.Equal(l.own) {
-		return
-	}
-	l.own = own
-	if l.lastOwn != nil {
-		l.lastOwn()
-	}
-	ctx, l.lastOwn = context.WithCancel(ctx)
-	go func() {
-		if err := l.store.Publish(ctx, own, func(lease.Lease) {}); err != nil && ctx.Err() == nil {
-			l.log.Warn("own lease", "error", fmt.Errorf("publish: %w", err))
-		}
-	}()
 }

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,7 +33,7 @@ func TestNothingIsTouchedBeforeTheStoreHasAnswered(t *testing.T) {
 	k := newFakeKernel()
 	l := New(k, &fakeFirewall{}, store.NewStatic("self", lease.VXLAN, nil), testConfig(), quiet, time.Now, func(Snapshot) {})
 	l.hear([]kernel.Event{{Lost: true}})
-	l.step(context.Background())
+	l.step()
 	if len(k.applied) != 0 || len(k.scopes) != 0 {
 		t.Error("the kernel was touched")
 	}
@@ -58,7 +57,7 @@ func TestNothingIsTouchedAsLongAsTheUnderlayIsUnknown(t *testing.T) {
 	}
 	k.host = newFakeKernel().host
 	l.hear([]kernel.Event{{Host: true}})
-	l.step(context.Background())
+	l.step()
 	if ready, reason := l.state.Ready(); !ready || len(k.applied) != 1 {
 		t.Errorf("ready is %t (%s) after the address came", ready, reason)
 	}
@@ -70,7 +69,7 @@ func TestUnderlayAddressLostForAMomentKeepsTheTunnel(t *testing.T) {
 	k.synced(l)
 	k.host.Addresses = nil
 	l.hear([]kernel.Event{{Host: true}})
-	l.step(context.Background())
+	l.step()
 	if len(k.applied) != 1 {
 		t.Errorf("changes are %v, want none since the first pass", k.applied[1:])
 	}
@@ -88,7 +87,7 @@ func TestEventsThatAgreeCauseNoPass(t *testing.T) {
 		group = append(group, kernel.Event{Event: diff.Event{Object: r}})
 	}
 	l.hear(group)
-	l.step(context.Background())
+	l.step()
 	if l.state.Counters.Passes != passes {
 		t.Error("a pass was made")
 	}
@@ -101,7 +100,7 @@ func TestDriftIsReadAndRepairedAndCounted(t *testing.T) {
 	lost := k.state.Routes[1]
 	k.state.Routes = slices.Delete(slices.Clone(k.state.Routes), 1, 2)
 	l.hear([]kernel.Event{{Event: diff.Event{Gone: true, Object: lost}}})
-	l.step(context.Background())
+	l.step()
 	last := k.applied[len(k.applied)-1]
 	if len(last) != 1 || last[0].Object != diff.Object(lost) || l.state.Counters.Repairs != 1 {
 		t.Errorf("changes are %v, %d repairs counted; want the lost route and 1", last, l.state.Counters.Repairs)
@@ -141,7 +140,7 @@ func TestChangeThatFailsIsTriedAgainAndCostsOnlyItself(t *testing.T) {
 	if l.todo == (todo{}) {
 		t.Fatal("nothing is left to do")
 	}
-	l.step(context.Background())
+	l.step()
 	if ready, reason := l.state.Ready(); !ready {
 		t.Errorf("not ready after the second try: %s", reason)
 	}
@@ -153,7 +152,7 @@ func TestBadLeaseDoesNotDisturbTheOthers(t *testing.T) {
 	before := len(k.applied)
 	bad := lease.Lease{Node: "bad", Backend: "vxlan", IPv4: lease.Half{MAC: "garbage"}}
 	l.take(update{Update: store.Update{Set: map[string]lease.Lease{"garbage": bad}}})
-	l.step(context.Background())
+	l.step()
 	if len(k.applied) != before || len(l.state.Refusals) != 1 || len(l.state.Peers) != 3 {
 		t.Errorf("%d changes, refusals %v, %d peers", len(k.applied)-before, l.state.Refusals, len(l.state.Peers))
 	}
@@ -167,7 +166,7 @@ func TestErrorOfTheStoreKeepsTheLeases(t *testing.T) {
 	l := newTestLoop(k, manyPeers(3))
 	before := len(k.applied)
 	l.take(update{err: errors.New("connection refused")})
-	l.step(context.Background())
+	l.step()
 	if len(k.applied) != before || len(l.state.Peers) != 3 {
 		t.Error("an error of the store changed something")
 	}
@@ -181,7 +180,7 @@ func TestNewLeasesJoinWithoutReadingTheKernel(t *testing.T) {
 	for i := 3; i < 5; i++ {
 		l.take(update{Update: store.Update{Set: map[string]lease.Lease{fmt.Sprint(i): store.FromPeer(lease.VXLAN, all[i])}}})
 	}
-	l.step(context.Background())
+	l.step()
 	if len(k.scopes) != reads || len(l.state.Peers) != 5 || len(k.applied[len(k.applied)-1]) != 6 {
 		t.Errorf("%d reads, %d peers, last changes %v", len(k.scopes)-reads, len(l.state.Peers), k.applied[len(k.applied)-1])
 	}
@@ -214,6 +213,6 @@ func BenchmarkOneMoreLease(b *testing.B) {
 	for i := range b.N {
 		key := fmt.Sprintf("%06d new", 5000+i)
 		l.take(update{Update: store.Update{Set: map[string]lease.Lease{key: store.FromPeer(lease.VXLAN, more[5000+i])}}})
-		l.step(context.Background())
+		l.step()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"weft/netd/kernel"
 	"weft/netd/underlay"
 	"weft/netd/wanted"
+	"weft/netd/wireguard"
 	"weft/profiles"
 )
 
@@ -15,6 +16,10 @@ import (
 type Config struct {
 	Node    profiles.NetdNode
 	Network profiles.Network
+	// Given are the subnets the store gave this node when it last ran, at
+	// most one of each family: they are used until the store answers. They
+	// matter only where Node.Subnets leaves them to the store.
+	Given []netip.Prefix
 }
 
 // A Snapshot is how things stand after a pass of the loop. It is shared and
@@ -29,6 +34,12 @@ type Snapshot struct {
 	// be programmed, by subnet.
 	Peers  []wanted.Peer
 	Failed map[netip.Prefix]bool
+	// PodsMTU is the largest MTU that was announced since the start, if it is
+	// larger than the one now: pods of that time keep it, and large packets
+	// of theirs are lost where nothing clamps or answers them.
+	PodsMTU int
+	// Keep are kinds of netd's devices that stay although they are not wanted.
+	Keep []wanted.Kind
 	// Refusals are the leases that are not honoured.
 	Refusals []wanted.Refusal
 	// StoreAnswered says that the store has delivered its leases.
@@ -42,10 +53,18 @@ type Snapshot struct {
 	// FirewallError is what is wrong with the packet filter now, ReadError
 	// what keeps netd from knowing the kernel's state.
 	FirewallError, ReadError error
+	// Tunnels are the peers of WireGuard's devices when they were last looked
+	// at, Rotation says what the replacing of this node's key waits for.
+	Tunnels  []wireguard.Health
+	Rotation string
 	// Counters count what was done since the start.
 	Counters Counters
 	// LastWork is the last pass that changed the kernel, or else the first.
 	LastWork Work
+	// Repaired are the changes of the last pass that undid what somebody else
+	// had done, Took is how long that pass was.
+	Repaired []diff.Change
+	Took     time.Duration
 }
 
 // Work is what a pass took.
@@ -89,22 +108,31 @@ func (s Snapshot) Ready() (bool, string) {
 	case s.FirewallError != nil:
 		return false, "firewall: " + s.FirewallError.Error()
 	}
+	if len(wanted.Families(s.Node, s.Config.Network)) == 0 {
+		if s.StoreError != nil {
+			return false, "store: " + s.StoreError.Error()
+		}
+		return false, "waiting for the store to give this node its subnets"
+	}
 	for _, r := range s.Refusals {
-		if r.Node == s.Node.Name {
+		if r.Kind == wanted.RefusedDevice {
 			return false, r.Reason
 		}
 	}
 	return true, ""
 }
 
-// MTU is what pods may use: the smaller of the families', 0 when no device is
-// wanted yet.
+// MTU is what pods may use: the smallest of the families', 0 when no family
+// has an underlay yet.
 func (s Snapshot) MTU() int {
 	mtu := 0
 	for _, l := range s.Wanted.Links {
 		if mtu == 0 || l.MTU < mtu {
 			mtu = l.MTU
 		}
+	}
+	if mtu == 0 {
+		return wanted.MTU(s.Node, s.Config.Network)
 	}
 	return mtu
 }
@@ -135,6 +163,10 @@ func failed(failures []kernel.Failure, peers []wanted.Peer) map[netip.Prefix]boo
 					set[subnet] = true
 				}
 			}
+		case wanted.WGPeer:
+			for _, subnet := range o.AllowedIPs {
+				set[subnet] = true
+			}
 		case wanted.Link, wanted.Address: // everybody is behind it
 			for _, p := range peers {
 				set[p.Subnet] = true
@@ -147,8 +179,8 @@ func failed(failures []kernel.Failure, peers []wanted.Peer) map[netip.Prefix]boo
 // choice keeps the underlay of one family: what was chosen last stays while
 // its device exists, because an address that is gone for a moment must not
 // take the tunnel down.
-func choice(host underlay.Host, ipv6 bool, given []netip.Addr, last underlay.Device) (underlay.Device, error) {
-	device, err := underlay.Choose(host, ipv6, given)
+func choice(host underlay.Host, ipv6 bool, c Config, last underlay.Device) (underlay.Device, error) {
+	device, err := underlay.Choose(host, ipv6, c.Node.Addresses, c.Network)
 	if err == nil {
 		return device, nil
 	}

@@ -2,31 +2,121 @@ package status
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
+
+	"weft/netd/wanted"
 )
 
 // Metrics is a report in the Prometheus text format, version 0.0.4.
 func Metrics(r Report) string {
 	m := &metrics{}
-	m.metric("netd_ready", "gauge", "1 when everything wanted is in the kernel.", sample{value: number(r.Ready)})
-	m.metric("netd_store_answered", "gauge", "1 when the store has delivered its leases.", sample{value: number(r.Store.Answered)})
+	m.metric("netd_build_info", "gauge", "1; the label is netd's version.", sample{labels("version", r.Version), 1})
+	m.one("netd_ready", "gauge", "1 when everything wanted is in the kernel.", number(r.Ready))
+	m.one("netd_identity_alarm", "gauge", "1 when another node has this node's identity or name.", number(len(r.Alarms) > 0))
+	m.store(r)
+	m.peers(r)
+	m.refusals(r.Refusals)
+	m.mtus(r)
+	m.work(r.Counters)
+	m.tunnels(r)
+	m.probes(r.Peers)
+	return m.String()
+}
+
+// store adds what is known of the store.
+func (m *metrics) store(r Report) {
+	s := r.Store
+	m.one("netd_store_answered", "gauge", "1 when the store has delivered its leases.", number(s.Answered))
+	m.metric("netd_store_connected", "gauge", "1 when nothing is wrong with the store now.",
+		sample{labels("type", s.Type), number(s.Answered && !s.Kept && s.Error == "")})
+	if s.Revision > 0 {
+		m.one("netd_store_revision", "gauge", "The store's number of what it last delivered.", float64(s.Revision))
+	}
+	m.one("netd_store_leases", "gauge", "Leases of other nodes in the store.", float64(s.Leases))
+	m.one("netd_store_errors_total", "counter", "Times the store delivered an error.", float64(s.Errors))
+	m.one("netd_store_problems", "gauge", "Entries of the store that are skipped.", float64(len(s.Problems)))
+	m.age("netd_store_update_age_seconds", "Time since the store last delivered.", r.Time, s.Updated)
+	m.age("netd_own_lease_age_seconds", "Time since this node's own lease was last confirmed.", r.Time, s.OwnRenewed)
+}
+
+// peers adds how many peers there are.
+func (m *metrics) peers(r Report) {
 	programmed := 0
 	for _, p := range r.Peers {
 		programmed += int(number(p.Programmed))
 	}
-	m.metric("netd_peers_wanted", "gauge", "Peers that should be reachable, each family counted.", sample{value: float64(len(r.Peers))})
-	m.metric("netd_peers_programmed", "gauge", "Peers that are programmed in the kernel.", sample{value: float64(programmed)})
-	m.metric("netd_leases_refused", "gauge", "Leases, or parts of them, that are not honoured.", sample{value: float64(len(r.Refusals))})
-	m.metric("netd_mtu_bytes", "gauge", "What pods may use.", sample{value: float64(r.MTU)})
-	m.metric("netd_passes_total", "counter", "Passes of the reconciler.", sample{value: float64(r.Counters.Passes)})
-	m.metric("netd_reads_total", "counter", "Passes that read the kernel.", sample{value: float64(r.Counters.Reads)})
-	m.metric("netd_changes_total", "counter", "Changes made to the kernel.", sample{value: float64(r.Counters.Changes)})
+	m.one("netd_peers_wanted", "gauge", "Peers that should be reachable, each family counted.", float64(len(r.Peers)))
+	m.one("netd_peers_programmed", "gauge", "Peers that are programmed in the kernel.", float64(programmed))
+}
+
+// refusals adds the refusals, by kind; every kind is there, so that its
+// appearance can be seen.
+func (m *metrics) refusals(refusals []wanted.Refusal) {
+	count := map[wanted.RefusalKind]int{}
+	for _, r := range refusals {
+		count[r.Kind]++
+	}
+	var all []sample
+	for _, kind := range wanted.RefusalKinds {
+		all = append(all, sample{labels("kind", string(kind)), float64(count[kind])})
+	}
+	m.metric("netd_leases_refused", "gauge", "Leases, or parts of them, that are not honoured.", all...)
+}
+
+// mtus adds what fits through the devices.
+func (m *metrics) mtus(r Report) {
+	m.one("netd_mtu_bytes", "gauge", "What pods may use.", float64(r.MTU))
+	var devices, underlays []sample
+	for _, device := range slices.Sorted(maps.Keys(r.MTUs)) {
+		devices = append(devices, sample{labels("device", device), float64(r.MTUs[device])})
+	}
+	for _, u := range r.Underlay {
+		underlays = append(underlays, sample{labels("family", u.Family, "device", u.Device), float64(u.MTU)})
+	}
+	m.metric("netd_device_mtu_bytes", "gauge", "MTU of netd's devices.", devices...)
+	m.metric("netd_underlay_mtu_bytes", "gauge", "MTU of what carries a family; 0 without an underlay.", underlays...)
+}
+
+// work adds what the reconciler did.
+func (m *metrics) work(c Counters) {
+	m.one("netd_passes_total", "counter", "Passes of the reconciler.", float64(c.Passes))
+	fmt.Fprintf(m, "# HELP netd_pass_duration_seconds How long passes of the reconciler were.\n"+
+		"# TYPE netd_pass_duration_seconds summary\nnetd_pass_duration_seconds_sum %g\nnetd_pass_duration_seconds_count %d\n",
+		c.PassSeconds, c.Passes)
+	m.one("netd_reads_total", "counter", "Passes that read the kernel.", float64(c.Reads))
+	m.one("netd_changes_total", "counter", "Changes made to the kernel.", float64(c.Changes))
 	m.metric("netd_repairs_total", "counter", "Changes that undid what somebody else had done.",
-		sample{labels: `{what="kernel"}`, value: float64(r.Counters.Repairs)},
-		sample{labels: `{what="firewall"}`, value: float64(r.Counters.FirewallRepairs)})
-	m.metric("netd_lost_events_total", "counter", "Times the kernel had more to tell than netd could hear.", sample{value: float64(r.Counters.LostEvents)})
-	m.probes(r.Peers)
-	return m.String()
+		sample{`{what="kernel"}`, float64(c.Repairs)}, sample{`{what="firewall"}`, float64(c.FirewallRepairs)})
+	var objects []sample
+	for _, name := range slices.Sorted(maps.Keys(c.RepairsOf)) {
+		objects = append(objects, sample{labels("object", name), float64(c.RepairsOf[name])})
+	}
+	m.metric("netd_repaired_objects_total", "counter", "Repairs of the kernel, by the kind of object.", objects...)
+	m.one("netd_lost_events_total", "counter", "Times the kernel had more to tell than netd could hear.", float64(c.LostEvents))
+}
+
+// tunnels adds what WireGuard knows of the peers, each once a device.
+func (m *metrics) tunnels(r Report) {
+	var ages, sent, received []sample
+	seen := map[tunnelKey]bool{}
+	for _, p := range r.Peers {
+		if p.Tunnel == nil || seen[tunnelKey{p.Device, *p.PublicKey}] {
+			continue
+		}
+		seen[tunnelKey{p.Device, *p.PublicKey}] = true
+		peer := labels("peer", p.Name, "device", p.Device, "public_key", p.PublicKey.String())
+		if !p.Tunnel.Handshake.IsZero() {
+			ages = append(ages, sample{peer, r.Time.Sub(p.Tunnel.Handshake).Seconds()})
+		}
+		sent = append(sent, sample{peer, float64(p.Tunnel.Sent)})
+		received = append(received, sample{peer, float64(p.Tunnel.Received)})
+	}
+	m.metric("netd_wireguard_handshake_age_seconds", "gauge", "Time since the last handshake; absent when there was none.", ages...)
+	m.metric("netd_wireguard_sent_bytes_total", "counter", "Bytes sent to the peer.", sent...)
+	m.metric("netd_wireguard_received_bytes_total", "counter", "Bytes received from the peer.", received...)
 }
 
 // probes adds what is known of the peers' probe pods.
@@ -36,7 +126,7 @@ func (m *metrics) probes(peers []Peer) {
 		if p.Probe == nil {
 			continue
 		}
-		labels := fmt.Sprintf("{peer=%s,family=%s}", quote(p.Name), quote(p.Family))
+		labels := labels("peer", p.Name, "family", p.Family)
 		answers = append(answers, sample{labels, number(p.Probe.Answers)})
 		loss = append(loss, sample{labels, p.Probe.Loss})
 		sent = append(sent, sample{labels, float64(p.Probe.Sent)})
@@ -72,6 +162,18 @@ func (m *metrics) metric(name, kind, help string, samples ...sample) {
 	}
 }
 
+// one adds a metric of one value.
+func (m *metrics) one(name, kind, help string, value float64) {
+	m.metric(name, kind, help, sample{value: value})
+}
+
+// age adds the time since a moment; nothing when it never was.
+func (m *metrics) age(name, help string, now time.Time, since *time.Time) {
+	if since != nil {
+		m.one(name, "gauge", help, now.Sub(*since).Seconds())
+	}
+}
+
 func number(b bool) float64 {
 	if b {
 		return 1
@@ -79,7 +181,20 @@ func number(b bool) float64 {
 	return 0
 }
 
-// quote is a label's value in quotes, escaped as the format asks.
+// labels are pairs of a label's name and value, as the format spells them.
+func labels(pairs ...string) string {
+	var b strings.Builder
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%s=%s", pairs[i], quote(pairs[i+1]))
+	}
+	return "{" + b.String() + "}"
+}
+
+// quote is a label's value in quotes, escaped as the format asks. What is no
+// UTF-8 is replaced: names come from stores that anybody may write to.
 func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(s, "\uFFFD")) + `"`
 }

@@ -3,7 +3,9 @@ package status
 import (
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // A Notifier tells the service manager how netd does, by the protocol of
@@ -21,6 +23,20 @@ func (n Notifier) Status(line string) error { return n.send("STATUS=" + oneLine(
 
 // Stopping says that the service is about to end.
 func (n Notifier) Stopping(line string) error { return n.send("STOPPING=1\nSTATUS=" + oneLine(line)) }
+
+// Alive says that the service works. It must come from what has to work.
+func (n Notifier) Alive() error { return n.send("WATCHDOG=1") }
+
+// WatchdogEvery is how often [Notifier.Alive] is due, by the value of
+// WATCHDOG_USEC: half of it, as sd_watchdog_enabled(3) advises; 0 when nobody
+// waits for it.
+func WatchdogEvery(usec string) time.Duration {
+	n, err := strconv.ParseInt(usec, 10, 64)
+	if err != nil || n <= 0 || n > (24*time.Hour).Microseconds() {
+		return 0
+	}
+	return time.Duration(n) * time.Microsecond / 2
+}
 
 func (n Notifier) send(text string) error {
 	if n.Socket == "" {

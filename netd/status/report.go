@@ -1,46 +1,89 @@
 // Package status tells how netd and the network stand: as JSON, as Prometheus
-// metrics, as a table for people, as health checks, and to the service
+// metrics, as tables for people, as health checks, and to the service
 // manager.
 //
-// It only tells. Nothing can be changed through it, and nothing secret is in
-// it.
+// It tells what others found out; it decides nothing, and nothing secret is
+// in it.
 package status
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
+	"weft/netd/diff"
 	"weft/netd/probe"
 	"weft/netd/reconcile"
+	"weft/netd/store"
 	"weft/netd/wanted"
 )
 
+// Facts are what a report is made of.
+type Facts struct {
+	// Version is netd's, Now the time of the report.
+	Version string
+	Now     time.Time
+	// Snapshot is what the reconciler knows, Tally what it has done.
+	Snapshot reconcile.Snapshot
+	Tally    Tally
+	// Store is what is known of the store.
+	Store StoreFacts
+	// Probes are what the prober found out, ProbeError what keeps it from it.
+	Probes     []probe.Result
+	ProbeError error
+	// Parts are what is wrong with the parts of netd that run beside the
+	// reconciler, such as the engine of a backend.
+	Parts []error
+	// Kernel is what the kernel holds of netd's, if it was read, KernelError
+	// why it could not be.
+	Kernel      *wanted.State
+	KernelError error
+}
+
 // A Report is how things stand; it is what /status answers.
 type Report struct {
-	Node Node `json:"node"`
+	Version string    `json:"version"`
+	Time    time.Time `json:"time"`
+	Node    Node      `json:"node"`
 	// Ready says that everything wanted is in the kernel, Reason what is not.
 	Ready  bool   `json:"ready"`
 	Reason string `json:"reason,omitempty"`
 	// Fix says what to do about Reason.
 	Fix string `json:"fix,omitempty"`
+	// Alarms are dangers that concern this node's identity.
+	Alarms []string `json:"alarms,omitempty"`
+	// Backend carries packets between nodes.
+	Backend Backend `json:"backend"`
 	// Underlay carries the tunnels, one a family.
 	Underlay []Underlay `json:"underlay"`
 	// MTU is what pods may use; MTUs are those of the tunnel devices.
 	MTU  int            `json:"mtu"`
 	MTUs map[string]int `json:"mtus"`
+	// PodsMTU is the largest MTU that pods were given since the start, if it
+	// is larger than the one now.
+	PodsMTU int `json:"podsMTU,omitempty"`
 	// Peers are the peers, one entry a family.
 	Peers    []Peer           `json:"peers"`
 	Refusals []wanted.Refusal `json:"refusals"`
-	// Store says whether the store has answered, and what is wrong with it.
+	// Store is the state of the store.
 	Store Store `json:"store"`
+	// Firewall is the state of the packet filter.
+	Firewall Firewall `json:"firewall"`
+	// Parts are what is wrong with other parts of netd.
+	Parts []string `json:"parts,omitempty"`
 	// Counters count what was done since the start.
 	Counters Counters `json:"counters"`
 	// LastWork is the last pass that changed the kernel, or else the first.
 	LastWork Work `json:"lastWork"`
 	// ProbeError is what keeps netd from probing.
 	ProbeError string `json:"probeError,omitempty"`
-	// Kernel is what the kernel holds of netd's, read when asked.
+	// Rotation says what the replacing of this node's WireGuard key waits for.
+	Rotation string `json:"rotation,omitempty"`
+	// Kernel is what the kernel holds of netd's, read when asked, and Drift
+	// what has to change for it to be as wanted, the first of it.
 	Kernel *wanted.State `json:"kernel,omitempty"`
+	Drift  []string      `json:"drift,omitempty"`
 	// KernelError is why Kernel is missing.
 	KernelError string `json:"kernelError,omitempty"`
 }
@@ -53,6 +96,12 @@ type Node struct {
 	Subnets []netip.Prefix `json:"subnets"`
 }
 
+// Backend is how packets get to other nodes.
+type Backend struct {
+	Type    string   `json:"type"`
+	Devices []string `json:"devices,omitempty"`
+}
+
 // Underlay is the device that carries one family.
 type Underlay struct {
 	Family  string     `json:"family"`
@@ -61,44 +110,23 @@ type Underlay struct {
 	MTU     int        `json:"mtu"`
 }
 
-// Peer is another node in one family.
-type Peer struct {
-	Name       string       `json:"name"`
-	Family     string       `json:"family"`
-	Address    netip.Addr   `json:"address"`
-	Subnet     netip.Prefix `json:"subnet"`
-	MAC        wanted.MAC   `json:"mac"`
-	Programmed bool         `json:"programmed"`
-	Probe      *Probe       `json:"probe,omitempty"`
+// Firewall is the packet filter.
+type Firewall struct {
+	Mode  string `json:"mode"`
+	Error string `json:"error,omitempty"`
 }
 
-// Probe is how a peer's probe pod answers.
-type Probe struct {
-	From     netip.Addr `json:"from"`
-	To       netip.Addr `json:"to"`
-	Answers  bool       `json:"answers"`
-	RTT      float64    `json:"rttMillis"`
-	Loss     float64    `json:"loss"`
-	Sent     int        `json:"sent"`
-	Received int        `json:"received"`
-	Seen     *time.Time `json:"seen,omitempty"`
-}
-
-// Store is the state of the store.
-type Store struct {
-	Answered bool   `json:"answered"`
-	Error    string `json:"error,omitempty"`
-}
-
-// Counters are [reconcile.Counters].
+// Counters are [reconcile.Counters] and [Tally].
 type Counters struct {
-	Passes          int        `json:"passes"`
-	Reads           int        `json:"reads"`
-	Changes         int        `json:"changes"`
-	Repairs         int        `json:"repairs"`
-	FirewallRepairs int        `json:"firewallRepairs"`
-	LostEvents      int        `json:"lostEvents"`
-	LastRepair      *time.Time `json:"lastRepair,omitempty"`
+	Passes          int            `json:"passes"`
+	PassSeconds     float64        `json:"passSeconds"`
+	Reads           int            `json:"reads"`
+	Changes         int            `json:"changes"`
+	Repairs         int            `json:"repairs"`
+	RepairsOf       map[string]int `json:"repairsOf"`
+	FirewallRepairs int            `json:"firewallRepairs"`
+	LostEvents      int            `json:"lostEvents"`
+	LastRepair      *time.Time     `json:"lastRepair,omitempty"`
 }
 
 // Work is [reconcile.Work].
@@ -108,82 +136,138 @@ type Work struct {
 	CPUMillis  float64 `json:"cpuMillis"`
 }
 
-// Build makes a report of what the reconciler and the prober know.
-func Build(s reconcile.Snapshot, probes []probe.Result, probeError error) Report {
-	ready, reason := s.Ready()
+// maxDrift limits how much drift a report lists: one device that is gone
+// takes thousands of routes with it.
+const maxDrift = 20
+
+// Build makes a report of facts.
+func Build(f Facts) Report {
+	s := f.Snapshot
 	r := Report{
-		Node:     Node{Name: s.Config.Node.Name, UUID: s.Config.Node.UUID, MAC: s.Node.MAC, Subnets: s.Config.Node.Subnets},
-		Ready:    ready,
-		Reason:   reason,
-		Fix:      fix(s, ready),
-		MTU:      s.MTU(),
-		MTUs:     map[string]int{},
-		Peers:    make([]Peer, 0, len(s.Peers)),
-		Refusals: append([]wanted.Refusal{}, s.Refusals...),
-		Store:    Store{Answered: s.StoreAnswered, Error: text(s.StoreError)},
+		Version: f.Version,
+		Time:    f.Now,
+		Node:    Node{Name: s.Config.Node.Name, UUID: s.Config.Node.UUID, MAC: s.Node.MAC, Subnets: subnets(s)},
+		Backend: Backend{Type: s.Config.Network.Backend.Canonical()},
+		MTU:     s.MTU(),
+		MTUs:    map[string]int{},
+		Refusals: append([]wanted.Refusal{},
+			s.Refusals...),
+		Store:    storeOf(f),
+		Firewall: Firewall{Mode: s.Config.Network.Firewall.Mode, Error: text(s.FirewallError)},
 		Counters: Counters{
-			Passes: s.Counters.Passes, Reads: s.Counters.Reads, Changes: s.Counters.Changes,
-			Repairs: s.Counters.Repairs, FirewallRepairs: s.Counters.FirewallRepairs,
-			LostEvents: s.Counters.Lost, LastRepair: moment(s.Counters.LastRepair),
+			Passes: s.Counters.Passes, PassSeconds: f.Tally.Took.Seconds(), Reads: s.Counters.Reads,
+			Changes: s.Counters.Changes, Repairs: s.Counters.Repairs, RepairsOf: f.Tally.objects(),
+			FirewallRepairs: s.Counters.FirewallRepairs, LostEvents: s.Counters.Lost, LastRepair: moment(s.Counters.LastRepair),
 		},
-		LastWork:   Work{Changes: s.LastWork.Changes, WallMillis: millis(s.LastWork.Wall), CPUMillis: millis(s.LastWork.CPU)},
-		ProbeError: text(probeError),
+		LastWork:    Work{Changes: s.LastWork.Changes, WallMillis: millis(s.LastWork.Wall), CPUMillis: millis(s.LastWork.CPU)},
+		ProbeError:  text(f.ProbeError),
+		Rotation:    s.Rotation,
+		PodsMTU:     s.PodsMTU,
+		Kernel:      f.Kernel,
+		KernelError: text(f.KernelError),
 	}
-	for _, f := range wanted.Families(s.Node, s.Config.Network) {
-		r.Underlay = append(r.Underlay, Underlay{Family: f.String(), Device: f.Underlay.Name,
-			Address: f.Underlay.Address, MTU: f.Underlay.MTU})
+	for _, family := range wanted.Families(s.Node, s.Config.Network) {
+		r.Underlay = append(r.Underlay, Underlay{Family: family.String(), Device: family.Underlay.Name,
+			Address: family.Underlay.Address, MTU: family.Underlay.MTU})
 	}
 	for _, l := range s.Wanted.Links {
 		r.MTUs[l.Name] = l.MTU
+		r.Backend.Devices = append(r.Backend.Devices, l.Name)
 	}
-	byNode := make(map[netip.Addr]probe.Result, len(probes))
-	for _, p := range probes {
-		byNode[p.To] = p
+	for _, err := range f.Parts {
+		r.Parts = append(r.Parts, err.Error())
 	}
-	for _, p := range s.Peers {
-		r.Peers = append(r.Peers, peer(p, s.Failed[p.Subnet] || waits(r.Underlay, p), byNode))
+	var drift []diff.Change
+	if f.Kernel != nil {
+		drift = diff.Diff(*f.Kernel, s.Wanted)
+		for _, c := range drift[:min(len(drift), maxDrift)] {
+			r.Drift = append(r.Drift, c.String())
+		}
 	}
+	r.Peers = peers(f, drift)
+	r.Alarms = alarms(s.Refusals)
+	for _, err := range []error{f.Store.OwnError, f.Store.Error, s.StoreError} {
+		if errors.Is(err, store.ErrTwin) {
+			r.Alarms = append(r.Alarms, err.Error())
+			break
+		}
+	}
+	r.Ready, r.Reason, r.Fix = ready(f, r, len(drift))
 	return r
 }
 
-func peer(p wanted.Peer, failed bool, probes map[netip.Addr]probe.Result) Peer {
-	out := Peer{Name: p.Node, Family: family(p.Subnet.Addr()), Address: p.Address, Subnet: p.Subnet,
-		MAC: p.MAC, Programmed: !failed}
-	if result, found := probes[probe.Address(p.Subnet)]; found {
-		out.Probe = &Probe{From: result.From, To: result.To, Answers: result.Answers,
-			RTT: millis(result.RTT), Loss: result.Loss,
-			Sent: result.Sent, Received: result.Received, Seen: moment(result.Seen)}
-	}
-	return out
-}
-
-// waits reports whether a peer's family has no underlay, so that nothing of
-// it is programmed.
-func waits(underlays []Underlay, p wanted.Peer) bool {
-	for _, u := range underlays {
-		if u.Family == family(p.Subnet.Addr()) {
-			return u.Device == ""
+// subnets are this node's, as they are used.
+func subnets(s reconcile.Snapshot) []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range []netip.Prefix{s.Node.IPv4, s.Node.IPv6} {
+		if p.IsValid() {
+			all = append(all, p)
 		}
 	}
-	return true
+	if all == nil {
+		return s.Config.Node.Subnets
+	}
+	return all
 }
 
-// fix says what to do about what keeps a node from being ready.
-func fix(s reconcile.Snapshot, ready bool) string {
+// alarms are the refusals that say that this node is there twice, one for
+// each other node.
+func alarms(refusals []wanted.Refusal) []string {
+	var all []string
+	said := map[string]bool{}
+	for _, r := range refusals {
+		if r.Kind == wanted.RefusedClone && !said[r.Node+r.Family] {
+			said[r.Node+"IPv4"], said[r.Node+"IPv6"] = true, true
+			all = append(all, r.Reason)
+		}
+	}
+	return all
+}
+
+// ready reports whether all is well, or what is not and what to do about it.
+func ready(f Facts, r Report, drift int) (ok bool, reason, fix string) {
+	s := f.Snapshot
+	if ok, reason := s.Ready(); !ok {
+		return false, reason, fixOf(s)
+	}
 	switch {
-	case ready:
-		return ""
+	case r.Store.Kept:
+		return false, join("store: it has not answered yet; the network is as it was last known", r.Store.Error),
+			"check that the store can be reached; pods are reached meanwhile"
+	case len(r.Parts) > 0:
+		return false, r.Parts[0], "see the log of netd; it tries again by itself"
+	case f.KernelError != nil:
+		return false, "kernel: " + f.KernelError.Error(), "see the log of netd"
+	case drift > 0:
+		return false, fmt.Sprintf("kernel: %d of what is wanted is not so, first: %s", drift, r.Drift[0]),
+			"nothing, netd repairs it within a second; if it stays, find who changes it"
+	case len(r.Alarms) > 0:
+		for _, refusal := range s.Refusals {
+			if refusal.Kind == wanted.RefusedClone {
+				fix = refusal.Fix
+			}
+		}
+		return false, "identity: " + r.Alarms[0], fix
+	}
+	return true, "", ""
+}
+
+// fixOf says what to do about what keeps a node from being ready.
+func fixOf(s reconcile.Snapshot) string {
+	switch {
 	case !s.StoreAnswered:
 		return "check that the store can be reached"
 	case len(s.Waiting) > 0:
 		return "give the node its address (node file, DHCP, router advertisements); netd goes on by itself"
 	case len(s.Failures) > 0:
 		return "check that the kernel has what the profile's contract names; netd tries again by itself"
+	case s.FirewallError != nil && s.Config.Network.Firewall.Mode == "iptables":
+		return "check that iptables and ip6tables are installed and work"
 	case s.FirewallError != nil:
 		return "check that the kernel has nf_tables with masquerade (nft_masq, nft_chain_nat)"
 	}
 	for _, r := range s.Refusals {
-		if r.Node == s.Node.Name {
+		if r.Kind == wanted.RefusedDevice {
 			return r.Fix
 		}
 	}

@@ -1,7 +1,6 @@
 package status
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -30,7 +29,8 @@ func snapshot() reconcile.Snapshot {
 		},
 		Node: wanted.Node{Name: "one", IPv4: subnet, Underlay: underlay.Choice{
 			IPv4: underlay.Device{Index: 2, Name: "eth0", MTU: 1500, Address: netip.MustParseAddr("10.0.0.1")}}},
-		Wanted: wanted.State{Links: []wanted.Link{{Name: "flannel.1", MTU: 1450}}},
+		Wanted: wanted.State{Links: []wanted.Link{{Name: "flannel.1", MTU: 1450}},
+			Routes: []wanted.Route{{Dst: netip.MustParsePrefix("10.244.2.0/24"), Via: netip.MustParseAddr("10.244.2.0"), Link: "flannel.1", OnLink: true}}},
 		Peers: []wanted.Peer{{Node: `t"wo`, Subnet: netip.MustParsePrefix("10.244.2.0/24"),
 			Address: netip.MustParseAddr("10.0.0.2"), MAC: wanted.MAC{2, 0, 0, 0, 0, 2}}},
 	}
@@ -41,8 +41,14 @@ func results() []probe.Result {
 		RTT: 830 * time.Microsecond, Sent: 2, Received: 2, Answers: true, Seen: time.Unix(1000, 0)}}
 }
 
+// facts are those of the healthy node.
+func facts() Facts {
+	return Facts{Version: "test", Now: time.Unix(2000, 0), Snapshot: snapshot(), Probes: results(),
+		Store: StoreFacts{Type: "static", Leases: 1, Updated: time.Unix(1990, 0), Granted: time.Unix(1000, 0), Renewed: time.Unix(1995, 0)}}
+}
+
 func TestReportOfAHealthyNode(t *testing.T) {
-	r := Build(snapshot(), results(), nil)
+	r := Build(facts())
 	if !r.Ready || r.Fix != "" || r.MTU != 1450 || len(r.Underlay) != 1 || r.Underlay[0].Device != "eth0" {
 		t.Errorf("report is %+v", r)
 	}
@@ -63,35 +69,9 @@ func TestNotReadySaysWhyAndWhatToDo(t *testing.T) {
 	} {
 		s := snapshot()
 		c.spoil(&s)
-		r := Build(s, nil, nil)
+		r := Build(Facts{Snapshot: s})
 		if r.Ready || r.Reason != c.reason || r.Fix == "" {
 			t.Errorf("%s: ready %t, reason %q, fix %q; want %q and a fix", name, r.Ready, r.Reason, r.Fix, c.reason)
-		}
-	}
-}
-
-func TestMetricsEscapeNamesAndCountPeers(t *testing.T) {
-	text := Metrics(Build(snapshot(), results(), nil))
-	for _, want := range []string{
-		"# TYPE netd_ready gauge\nnetd_ready 1\n",
-		"netd_peers_programmed 1\n",
-		`netd_probe_rtt_seconds{peer="t\"wo",family="IPv4"} 0.00083` + "\n",
-		`netd_repairs_total{what="firewall"} 0` + "\n",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in\n%s", want, text)
-		}
-	}
-}
-
-func TestTableShowsThePeersPing(t *testing.T) {
-	var b bytes.Buffer
-	if err := WriteTable(&b, Build(snapshot(), results(), nil)); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"state     ready", "0.83 ms", "10.244.2.0/24", "PROGRAMMED"} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("no %q in\n%s", want, &b)
 		}
 	}
 }
@@ -117,11 +97,15 @@ func TestServerAnswersAndReplacesALeftoverSocket(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Server{Report: func(bool) Report { return Build(snapshot(), results(), nil) }}.Serve(ctx, listeners)
+		ended <- Server{Report: func(bool) Report { return Build(facts()) }}.Serve(ctx, listeners)
 	}()
 	r, err := Fetch(ctx, path)
 	if err != nil || !r.Ready || len(r.Peers) != 1 {
 		t.Errorf("fetched %+v, %v", r, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != socketMode {
+		t.Errorf("the socket is %v, %v; want mode %o", info, err, socketMode)
 	}
 	cancel()
 	if err := <-ended; err != nil {
@@ -157,5 +141,15 @@ func TestNotifierSpeaksToTheServiceManager(t *testing.T) {
 	}
 	if err := (Notifier{}).Status("nobody listens"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWatchdogEvery(t *testing.T) {
+	for usec, want := range map[string]time.Duration{
+		"": 0, "30000000": 15 * time.Second, "0": 0, "-5": 0, "x": 0, "99999999999999999": 0,
+	} {
+		if got := WatchdogEvery(usec); got != want {
+			t.Errorf("%q: %s, want %s", usec, got, want)
+		}
 	}
 }

@@ -6,6 +6,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"weft/netd/lease"
@@ -62,6 +63,11 @@ type Store interface {
 	Watch(ctx context.Context) iter.Seq2[Update, error]
 	Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease)) error
 }
+
+// ErrTwin is what errors delivered by Watch are (see [errors.Is]) as long as
+// this node has no lease because another node is the same: one of the two is
+// a copy, or has the other's address.
+var ErrTwin = errors.New("another node is this one")
 
 // Problem is an error delivered by Watch about one entry of the store: the
 // entry is skipped and all others count.

@@ -8,9 +8,9 @@ package underlay
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
-	"slices"
+
+	"weft/profiles"
 )
 
 // A Device is the underlay of one address family.
@@ -34,8 +34,12 @@ type Choice struct {
 type Host struct {
 	Links     []Link
 	Addresses []Address
-	// Defaults are the devices of the default routes of the main table.
+	// Defaults are the next hops of the default routes of the main table, in
+	// the kernel's order; a multipath route has several of one metric.
 	Defaults []Default
+	// Routes are the answers of the kernel's route lookup for the addresses
+	// that were asked about; one without an answer is not in it.
+	Routes map[netip.Addr]Route
 }
 
 // Link is a network device of the host.
@@ -58,48 +62,60 @@ type Address struct {
 	Unusable bool
 }
 
-// Default is a default route.
+// Default is a next hop of a default route.
 type Default struct {
 	IPv6   bool
 	Index  int
 	Metric uint32
+	// Dead says that the kernel does not use the hop now (RTNH_F_DEAD or
+	// RTNH_F_LINKDOWN).
+	Dead bool
 }
 
-// Choose finds the underlay of family on host. When given holds an address
-// of the family, the device that carries it is the underlay; otherwise it is
-// the device of the best default route with its best address. The error says
-// what is missing.
-func Choose(host Host, ipv6 bool, given []netip.Addr) (Device, error) {
-	family := "IPv4"
-	if ipv6 {
-		family = "IPv6"
-	}
-	for _, address := range given {
-		if address.Is6() != ipv6 {
-			continue
+// Route is how the kernel would send a packet to an address.
+type Route struct {
+	// Index is the device it would leave by.
+	Index int
+	// Source is the address it would be sent from; invalid when the kernel
+	// does not say.
+	Source netip.Addr
+}
+
+// CanReach lists the addresses whose routes a choice for network depends on.
+func CanReach(network profiles.Network) []netip.Addr {
+	var all []netip.Addr
+	for _, ipv6 := range []bool{false, true} {
+		for _, a := range waysOf(network.Underlay, ipv6).CanReach {
+			all = append(all, a.Unmap())
 		}
-		for _, a := range host.Addresses {
-			if a.IP == address && !a.Unusable {
-				return device(host, a)
+	}
+	return all
+}
+
+// Published is the address peers are told to reach the device at: the node's
+// external one where the network says so, else the device's own. An external
+// address changes nothing but this.
+func Published(device Device, ipv6 bool, node profiles.NetdNode, network profiles.Network) netip.Addr {
+	if network.ExternalIP && device.Index != 0 {
+		for _, a := range node.ExternalAddresses {
+			if a.Is6() == ipv6 {
+				return a
 			}
 		}
-		return Device{}, fmt.Errorf("no device carries %s, this node's %s address", address, family)
 	}
-	route, found := bestDefault(host, ipv6)
-	if !found {
-		return Device{}, fmt.Errorf("no %s default route and no %s address given for this node", family, family)
+	return device.Address
+}
+
+// waysOf are the ways to choose for a family: its own where it has them, else
+// those of both.
+func waysOf(u profiles.Underlay, ipv6 bool) profiles.UnderlayChoice {
+	switch {
+	case ipv6 && u.IPv6 != nil:
+		return *u.IPv6
+	case !ipv6 && u.IPv4 != nil:
+		return *u.IPv4
 	}
-	var best *Address
-	for i, a := range host.Addresses {
-		if a.Index == route.Index && a.IP.Is6() == ipv6 && a.usable() &&
-			(best == nil || better(a, *best) < 0) {
-			best = &host.Addresses[i]
-		}
-	}
-	if best == nil {
-		return Device{}, fmt.Errorf("the device of the %s default route has no usable %s address", family, family)
-	}
-	return device(host, *best)
+	return u.UnderlayChoice
 }
 
 // usable reports whether peers can be told this address at all.
@@ -126,27 +142,4 @@ func compareBool(a, b bool) int {
 		return -1
 	}
 	return 1
-}
-
-// bestDefault is the default route the kernel prefers: the lowest metric.
-func bestDefault(host Host, ipv6 bool) (Default, bool) {
-	var routes []Default
-	for _, r := range host.Defaults {
-		if r.IPv6 == ipv6 {
-			routes = append(routes, r)
-		}
-	}
-	if len(routes) == 0 {
-		return Default{}, false
-	}
-	return slices.MinFunc(routes, func(a, b Default) int { return cmp.Compare(a.Metric, b.Metric) }), true
-}
-
-func device(host Host, a Address) (Device, error) {
-	for _, l := range host.Links {
-		if l.Index == a.Index {
-			return Device{Index: l.Index, Name: l.Name, MTU: l.MTU, Address: a.IP}, nil
-		}
-	}
-	return Device{}, fmt.Errorf("the device with %s has just gone", a.IP)
 }

@@ -8,6 +8,8 @@ package wanted
 
 import (
 	"cmp"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -50,8 +52,11 @@ func Marked(protocol uint8) bool { return protocol >= Protocol && protocol < Pro
 // Kind is a device's type, as the kernel names it (IFLA_INFO_KIND).
 type Kind string
 
-// KindVXLAN is the kind of VXLAN devices.
-const KindVXLAN Kind = "vxlan"
+// The kinds of devices netd makes.
+const (
+	KindVXLAN     Kind = "vxlan"
+	KindWireGuard Kind = "wireguard"
+)
 
 // State is kernel state: what netd should hold for a node, or what it holds.
 // All slices are sorted.
@@ -61,6 +66,7 @@ type State struct {
 	Routes    []Route     `json:"routes"`
 	FDB       []FDBEntry  `json:"fdb"`
 	Neighs    []Neighbour `json:"neighbours"`
+	Peers     []WGPeer    `json:"wireguardPeers,omitempty"`
 }
 
 // Link is a network device.
@@ -84,7 +90,9 @@ type Link struct {
 	// ChecksumOffload is the device's tx-checksum-ip-generic feature.
 	ChecksumOffload bool `json:"checksumOffload"`
 	// VXLAN holds the parameters of a [KindVXLAN] device.
-	VXLAN VXLAN `json:"vxlan"`
+	VXLAN VXLAN `json:"vxlan,omitzero"`
+	// WireGuard holds those of a [KindWireGuard] device.
+	WireGuard WireGuard `json:"wireguard,omitzero"`
 }
 
 // VXLAN holds the parameters of a VXLAN device.
@@ -97,6 +105,71 @@ type VXLAN struct {
 	Underlay int  `json:"underlay"`
 	Learning bool `json:"learning"`
 	GBP      bool `json:"gbp"`
+}
+
+// WireGuard holds the parameters of a WireGuard device. The private key is
+// not among them: state is shown and logged. The edge knows the private key
+// that belongs to a public one.
+type WireGuard struct {
+	// PublicKey is that of the device.
+	PublicKey Key `json:"publicKey"`
+	// Port is the UDP port the device listens on.
+	Port int `json:"port"`
+}
+
+// WGPeer is a peer of a WireGuard device.
+type WGPeer struct {
+	// Link is the name of the device.
+	Link      string `json:"link"`
+	PublicKey Key    `json:"publicKey"`
+	// Endpoint is where the peer is reached; the zero value when unknown.
+	Endpoint netip.AddrPort `json:"endpoint"`
+	// AllowedIPs are what the peer may send from and what is sent to it,
+	// sorted.
+	AllowedIPs []netip.Prefix `json:"allowedIPs"`
+	// Keepalive is how often a packet is sent when there is nothing else to
+	// send, in seconds; 0 is never.
+	Keepalive int `json:"keepalive"`
+	// PSK stands for the pre-shared key, which it is the SHA-256 sum of; zero
+	// without one.
+	PSK Key `json:"psk,omitzero"`
+}
+
+// Equal reports whether two peers are the same in all they hold.
+func (p WGPeer) Equal(other WGPeer) bool {
+	return p.Link == other.Link && p.PublicKey == other.PublicKey && p.Endpoint == other.Endpoint &&
+		p.Keepalive == other.Keepalive && p.PSK == other.PSK && slices.Equal(p.AllowedIPs, other.AllowedIPs)
+}
+
+// Key is a public key of WireGuard (Curve25519, RFC 7748), or a SHA-256 sum:
+// never a secret.
+type Key [32]byte
+
+// String is the key in base64, as the wg tool prints it.
+func (k Key) String() string { return base64.StdEncoding.EncodeToString(k[:]) }
+
+// MarshalText is [Key.String], for JSON.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what [Key.MarshalText] wrote.
+func (k *Key) UnmarshalText(text []byte) error {
+	raw, err := base64.StdEncoding.Strict().DecodeString(string(text))
+	if err != nil || len(raw) != len(k) {
+		return fmt.Errorf("%q is not 32 bytes in base64", text)
+	}
+	*k = Key(raw)
+	return nil
+}
+
+// ParseKey reads the public key of a device: 32 bytes in base64, not zero.
+func ParseKey(text string) (k Key, err error) {
+	if err := k.UnmarshalText([]byte(text)); err != nil {
+		return Key{}, err
+	}
+	if k == (Key{}) {
+		return Key{}, errors.New("a key of zeros is no key of a device")
+	}
+	return k, nil
 }
 
 // Address is an address of a device.
@@ -167,11 +240,6 @@ func ParseMAC(text string) (MAC, error) {
 	return MAC(parsed), nil
 }
 
-// grow makes room for what n peers need.
-func (s *State) grow(n int) {
-	s.Routes, s.FDB, s.Neighs = make([]Route, 0, n), make([]FDBEntry, 0, n), make([]Neighbour, 0, n)
-}
-
 // Sort brings s into the order all functions over states rely on.
 func (s *State) Sort() {
 	slices.SortFunc(s.Links, CompareLinks)
@@ -179,6 +247,35 @@ func (s *State) Sort() {
 	slices.SortFunc(s.Routes, CompareRoutes)
 	slices.SortFunc(s.FDB, CompareFDB)
 	slices.SortFunc(s.Neighs, CompareNeighbours)
+	s.Peers = mergedPeers(s.Peers)
+}
+
+// mergedPeers are peers in order. Peers of one device and key, which both
+// families of one node have in a device they share, become one.
+func mergedPeers(peers []WGPeer) []WGPeer {
+	slices.SortStableFunc(peers, CompareWGPeers)
+	var merged []WGPeer
+	for _, p := range peers {
+		if n := len(merged); n > 0 && CompareWGPeers(merged[n-1], p) == 0 {
+			last := &merged[n-1]
+			last.AllowedIPs = slices.Concat(last.AllowedIPs, p.AllowedIPs)
+			if !last.Endpoint.IsValid() {
+				last.Endpoint = p.Endpoint
+			}
+			continue
+		}
+		merged = append(merged, p)
+	}
+	for i := range merged {
+		allowed := slices.Clone(merged[i].AllowedIPs)
+		slices.SortFunc(allowed, comparePrefixes)
+		merged[i].AllowedIPs = slices.Compact(allowed)
+	}
+	return merged
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }
 
 // CompareLinks orders links by name.
@@ -250,6 +347,11 @@ func CompareNeighbourKeys(a, b Neighbour) int {
 	return cmp.Compare(a.Link, b.Link)
 }
 
+// CompareWGPeers orders peers by device and key.
+func CompareWGPeers(a, b WGPeer) int {
+	return cmp.Or(cmp.Compare(a.Link, b.Link), slices.Compare(a.PublicKey[:], b.PublicKey[:]))
+}
+
 // String describes the device for logs.
 func (l Link) String() string { return "device " + l.Name }
 
@@ -268,3 +370,6 @@ func (e FDBEntry) String() string {
 func (n Neighbour) String() string {
 	return fmt.Sprintf("neighbour %s lladdr %s dev %s", n.IP, n.MAC, n.Link)
 }
+
+// String describes the peer for logs.
+func (p WGPeer) String() string { return fmt.Sprintf("peer %s dev %s", p.PublicKey, p.Link) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"weft/netd/lease"
 	"weft/profiles"
 )
 
@@ -50,8 +51,11 @@ func newVXLAN(b profiles.Backend) vxlan {
 	return vxlan{b, fmt.Sprint("flannel.", b.VNI), fmt.Sprint("flannel-v6.", b.VNI)}
 }
 
-// DeviceName is the name of the device that carries a family.
-func DeviceName(b profiles.Backend, ipv6 bool) string { return newVXLAN(b).name(ipv6) }
+// Names is the one device of the family.
+func (v vxlan) Names(ipv6 bool) []string { return []string{v.name(ipv6)} }
+
+// Underlays is the one of the same family.
+func (v vxlan) Underlays(ipv6 bool) []bool { return []bool{ipv6} }
 
 func (v vxlan) name(ipv6 bool) string {
 	if ipv6 {
@@ -63,7 +67,7 @@ func (v vxlan) name(ipv6 bool) string {
 // Devices is the tunnel device of the family; its address is the first of the
 // own subnet, with which the node itself talks to pods of other nodes.
 func (v vxlan) Devices(node Node, f Family) ([]Link, []Address, error) {
-	mtu, err := v.mtu(f)
+	mtu, err := v.PodMTU(node, f)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,9 +93,9 @@ func (v vxlan) Devices(node Node, f Family) ([]Link, []Address, error) {
 	return []Link{link}, []Address{{Link: link.Name, Prefix: netip.PrefixFrom(first, first.BitLen())}}, nil
 }
 
-// mtu is what a pod can send without its packet being too big for the
+// PodMTU is what a pod can send without its packet being too big for the
 // underlay. The families differ: the outer IPv6 header is 20 bytes longer.
-func (v vxlan) mtu(f Family) (int, error) {
+func (v vxlan) PodMTU(_ Node, f Family) (int, error) {
 	overhead, least := overhead4, minMTU4
 	if f.IPv6 {
 		overhead, least = overhead6, minMTU6
@@ -101,10 +105,49 @@ func (v vxlan) mtu(f Family) (int, error) {
 		mtu = min(mtu, v.MTU)
 	}
 	if mtu < least {
-		return 0, fmt.Errorf("MTU %d of the tunnel is below the %d bytes that %s needs (underlay %s has %d, the tunnel takes %d)",
-			mtu, least, f, f.Underlay.Name, f.Underlay.MTU, overhead)
+		return 0, notCarried{fmt.Sprintf("MTU %d of the tunnel is below the %d bytes that %s needs (underlay %s has %d, the tunnel takes %d)",
+			mtu, least, f, f.Underlay.Name, f.Underlay.MTU, overhead), fixMTU}
 	}
 	return mtu, nil
+}
+
+// Lookup reports whether a plain route would do for the lease's node.
+func (v vxlan) Lookup(l lease.Lease) bool { return v.DirectRouting || l.Backend == lease.HostGW }
+
+// Peer takes the MAC address of the peer's device from its lease.
+//
+// A node that has changed to host-gw has no tunnel any more, but on the same
+// link it is reached, and reaches this node, without one; so it is honoured
+// there, and a network can be changed node by node.
+func (v vxlan) Peer(node Node, f Family, l lease.Lease) (peer Peer, reason, fix string) {
+	half := f.half(l)
+	peer.Address = half.Address
+	direct := node.onLink(f, half.Address)
+	switch {
+	case l.Backend == lease.HostGW && direct:
+		peer.Plain = true
+		return peer, "", ""
+	case l.Backend != lease.VXLAN:
+		reason, fix = otherBackend(l, lease.VXLAN)
+		return peer, reason, fix
+	}
+	mac, err := ParseMAC(half.MAC)
+	if err != nil {
+		return peer, "MAC " + err.Error(), "leave mac out, so that it follows from the name, or correct it"
+	}
+	peer.MAC, peer.Plain = mac, v.DirectRouting && direct
+	return peer, "", ""
+}
+
+// otherBackend refuses a lease of another backend than the own one.
+func otherBackend(l lease.Lease, own string) (reason, fix string) {
+	reason = fmt.Sprintf("backend is %q, here it is %q", l.Backend, own)
+	switch {
+	case own == lease.VXLAN && l.Backend == lease.HostGW, own == lease.HostGW && l.Backend == lease.VXLAN:
+		return reason + ", and the peer is not on this node's link",
+			"use one backend in the whole network; nodes behind a router need vxlan or wireguard"
+	}
+	return reason, "use one backend in the whole network"
 }
 
 // Add puts neighbour, FDB entry and route of peer into s: the route's gateway
@@ -113,13 +156,8 @@ func (v vxlan) mtu(f Family) (int, error) {
 //
 // A peer on the same link, with direct routing, needs only a plain route.
 func (v vxlan) Add(s *State, node Node, f Family, peer Peer) {
-	var metric uint32
-	if f.IPv6 {
-		metric = metric6
-	}
-	if v.DirectRouting && node.Direct[peer.Address] {
-		s.Routes = append(s.Routes, Route{Dst: peer.Subnet, Via: peer.Address, Link: f.Underlay.Name,
-			Metric: metric, Protocol: ProtocolFor(peer.Subnet)})
+	if peer.Plain {
+		s.Routes = append(s.Routes, plainRoute(f, peer))
 		return
 	}
 	name := v.name(f.IPv6)
@@ -127,5 +165,5 @@ func (v vxlan) Add(s *State, node Node, f Family, peer Peer) {
 	s.Neighs = append(s.Neighs, Neighbour{Link: name, IP: via, MAC: peer.MAC})
 	s.FDB = append(s.FDB, FDBEntry{Link: name, MAC: peer.MAC, Dst: peer.Address})
 	s.Routes = append(s.Routes, Route{Dst: peer.Subnet, Via: via, Link: name, OnLink: true,
-		Metric: metric, Protocol: ProtocolFor(peer.Subnet)})
+		Metric: f.metric(), Protocol: ProtocolFor(peer.Subnet)})
 }

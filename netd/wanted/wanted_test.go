@@ -110,6 +110,7 @@ func TestBadLeaseCostsOnlyItself(t *testing.T) {
 		{"a zero MAC", func(l *lease.Lease) { l.IPv4.MAC = "00:00:00:00:00:00" }, "no address of a device", 1},
 		{"the MAC of another", func(l *lease.Lease) { l.IPv4.MAC = "02:00:00:00:00:02" }, "already the one of two", 1},
 		{"a family missing", func(l *lease.Lease) { l.IPv6 = lease.Half{} }, "no IPv6 subnet", 1},
+		{"another VNI", func(l *lease.Lease) { l.IPv4.VNI = 7 }, "VNI is 7, here it is 1", 1},
 		{"another backend", func(l *lease.Lease) { l.Backend = "host-gw" }, `backend is "host-gw"`, 0},
 	}
 	for _, c := range cases {
@@ -161,7 +162,7 @@ func TestUnderlayTooSmallForIPv6IsTold(t *testing.T) {
 func TestPeerOnTheLinkGetsAPlainRouteWithDirectRouting(t *testing.T) {
 	network, node := dual(), testNode()
 	network.Backend.DirectRouting = true
-	node.Direct = map[netip.Addr]bool{addr("10.0.0.2"): true}
+	node.Direct = map[netip.Addr]int{addr("10.0.0.2"): 2}
 	s := plan(t, node, network, sound()).State
 	want := Route{Dst: prefix("10.244.2.0/24"), Via: addr("10.0.0.2"), Link: "eth0", Protocol: ProtocolFor(prefix("10.244.2.0/24"))}
 	if s.Routes[0] != want || len(s.FDB) != 1 || len(s.Neighs) != 1 || !s.Routes[1].OnLink {
@@ -187,19 +188,19 @@ func TestBackendOptionsReachTheDevice(t *testing.T) {
 // A lease added to a plan comes to the same as all of them at once.
 func TestPlanWithOneMoreLeaseIsThePlanOfAll(t *testing.T) {
 	all := plan(t, testNode(), dual(), sound(), third())
-	more, simple := plan(t, testNode(), dual(), sound()).With(third())
+	more, simple := plan(t, testNode(), dual(), sound()).With(third(), nil)
 	if !simple {
 		t.Fatal("a sound lease was not simple")
 	}
 	if !reflect.DeepEqual(more.State, all.State) {
 		t.Errorf("state is\n%+v\nwant\n%+v", more.State, all.State)
 	}
-	if _, simple := more.With(third()); simple {
+	if _, simple := more.With(third(), nil); simple {
 		t.Error("a lease that is there twice was simple")
 	}
 	bad := sound()
 	bad.IPv4.MAC = "nonsense"
-	if _, simple := plan(t, testNode(), dual(), third()).With(bad); simple {
+	if _, simple := plan(t, testNode(), dual(), third()).With(bad, nil); simple {
 		t.Error("a bad lease was simple")
 	}
 }

@@ -1,12 +1,14 @@
 package etcd
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
 	"slices"
 
 	"weft/netd/lease"
+	"weft/netd/store"
 	"weft/netd/store/etcd/client"
 )
 
@@ -29,6 +31,9 @@ func (e *DuplicateError) Error() string {
 	}
 	return fmt.Sprintf("%s: node %s (%s) has this node's address %s; fix: give one of the two another address, or delete the key if that node is gone", e.Key, e.Node, e.UUID, e.Address)
 }
+
+// Is makes it a [store.ErrTwin].
+func (e *DuplicateError) Is(target error) bool { return target == store.ErrTwin }
 
 // TakenError is a fixed subnet that another node has.
 type TakenError struct {
@@ -117,9 +122,11 @@ func duplicate(entries []entry, own lease.Lease) error {
 	return nil
 }
 
-// ownEntries are the entries of this node, the best first: by its identity
-// and, the newest first; then by its address, flanneld's; then one that
-// cannot be read where its lease was.
+// ownEntries are the entries of this node, the best first: by its identity,
+// of these the one where its pods are, then the one with its address, then the
+// newest; then by its address, flanneld's; then one that cannot be read where
+// its lease was. Another with its identity may be of a copy of the node, whose
+// subnets are of no use to the pods that are here.
 func ownEntries(entries []entry, w wish) []entry {
 	var byUUID, byAddress, unread []entry
 	for _, e := range entries {
@@ -134,8 +141,22 @@ func ownEntries(entries []entry, w wish) []entry {
 			byAddress = append(byAddress, e)
 		}
 	}
-	slices.SortFunc(byUUID, func(a, b entry) int { return int(b.modified - a.modified) })
+	slices.SortFunc(byUUID, func(a, b entry) int {
+		return cmp.Or(first(a.subnets == w.last, b.subnets == w.last),
+			first(sameAddress(a.lease, w.lease), sameAddress(b.lease, w.lease)), cmp.Compare(b.modified, a.modified))
+	})
 	return slices.Concat(byUUID, byAddress, unread)
+}
+
+// first compares so that what holds for one comes first.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
 // sameAddress reports whether two leases are of one address: the IPv4 one,
@@ -178,16 +199,25 @@ func pickOne(others []entry, p *pool, ipv6 bool, w wish, fixed, had, last netip.
 		if ipv6 {
 			s = e.subnets.v6
 		}
-		if fixed.IsValid() && overlap(s, fixed) {
+		if fixed.IsValid() && overlap(s, fixed) && s.Bits() > p.network.Bits() {
 			return netip.Prefix{}, nil, false, &TakenError{Subnet: fixed, Key: e.key, Node: e.lease.Node}
 		}
-		taken = append(taken, s)
+		// One with all of the network, or more, is no node's: nobody honours it,
+		// and it would leave nothing for anybody.
+		if s.IsValid() && s.Bits() > p.network.Bits() {
+			taken = append(taken, s)
+		}
 	}
 	if fixed.IsValid() {
 		return fixed, nil, false, nil
 	}
-	for _, s := range []netip.Prefix{had, last} {
-		if s.IsValid() && p.holds(s) && (s == had || !slices.ContainsFunc(taken, func(t netip.Prefix) bool { return overlap(t, s) })) {
+	// Where the node's pods are comes before where an entry with its identity
+	// is, which may be a copy's while its own is gone or cannot be read.
+	for _, s := range []netip.Prefix{last, had} {
+		// What is larger than the subnet this node had came later: it would not
+		// have been given inside of it.
+		conflicts := func(t netip.Prefix) bool { return overlap(t, s) && t.Bits() >= s.Bits() }
+		if s.IsValid() && p.holds(s) && (s == had || !slices.ContainsFunc(taken, conflicts)) {
 			return s, nil, false, nil
 		}
 	}

@@ -2,7 +2,9 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +14,19 @@ import (
 // keepAliveMax is the longest wait between two signs of life. A third of the
 // TTL would do for etcd; a machine that sleeps counts no time meanwhile.
 const keepAliveMax = time.Hour
+
+// errGone is a watch that has ended.
+var errGone = errors.New("the connection is gone")
+
+// Of two nodes with one identity, of which one is a copy, the one that came
+// last gives way: a node that took its lease from another address less than
+// tenure ago does not take it back, one that has had it for longer does. Where
+// both have, since they did not see each other for a while, they take it from
+// each other maxDefended times in that time at most.
+const (
+	tenure      = 10 * time.Second
+	maxDefended = 5
+)
 
 // keep stands by the own lease until it is no longer as it was; then it is to
 // be acquired again. The error says what happened.
@@ -40,12 +55,13 @@ func (s *Store) keep(ctx context.Context, h held, uuid string, pause *backoff) e
 			return err
 		}
 		// The connection is gone, not the lease.
-		for {
-			if !pause.wait(ctx, s.config.Random) {
+		for gone := errGone; ; {
+			if !pause.wait(ctx, gone, s.config.Random) {
 				break
 			}
 			page, err := s.client.Range(ctx, client.Range{From: h.key})
 			if err != nil {
+				gone = err
 				continue
 			}
 			if len(page.KVs) != 1 || page.KVs[0].Modified != h.modified || page.KVs[0].Lease != h.etcd {
@@ -79,7 +95,7 @@ func (s *Store) keepAlive(ctx context.Context, h held) error {
 			if client.IsNotFound(err) {
 				return fmt.Errorf("%s: its etcd lease has ended; it is written again", h.key)
 			}
-			if !pause.wait(ctx, s.config.Random) {
+			if !pause.wait(ctx, err, s.config.Random) {
 				return nil
 			}
 		}
@@ -116,8 +132,8 @@ func (s *Store) watchOwn(ctx context.Context, h *held, uuid string, pause *backo
 	return nil
 }
 
-// lost says what became of the own key, and notes a node that has taken it
-// with this node's identity.
+// lost says what became of the own key. Of two nodes with one identity, the
+// one that came last gives way, which is noted.
 func (s *Store) lost(h held, now []client.KV, uuid string) error {
 	if len(now) == 0 {
 		return fmt.Errorf("%s: it was deleted; it is written again", h.key)
@@ -128,7 +144,13 @@ func (s *Store) lost(h held, now []client.KV, uuid string) error {
 		return fmt.Errorf("%s: it was overwritten with nonsense (%w); it is written again", h.key, e.bad)
 	case e.lease.UUID == uuid && !sameAddress(e.lease, h.lease):
 		s.mu.Lock()
-		s.displaced = e.modified
+		now := time.Now()
+		s.defended = slices.DeleteFunc(s.defended, func(at time.Time) bool { return now.Sub(at) > tenure })
+		if now.Sub(s.took) < tenure || len(s.defended) >= maxDefended {
+			s.displaced = e.modified
+		} else {
+			s.defended = append(s.defended, now)
+		}
 		s.mu.Unlock()
 		return &DuplicateError{Key: h.key, Node: e.lease.Node, UUID: uuid, Address: anyAddress(e.lease), Identity: true}
 	}

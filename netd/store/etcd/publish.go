@@ -109,15 +109,15 @@ func (s *Store) refused(ctx context.Context, err error, revision int64, pause *b
 	case errors.As(err, &network): // told by Watch already
 		wanted = func(client.Event) bool { return false }
 	default: // etcd cannot be reached, which Watch tells
-		pause.wait(ctx, s.config.Random)
+		pause.wait(ctx, err, s.config.Random)
 		return
 	}
 	if network == nil {
 		s.setOwn("", err)
 	}
 	either := func(e client.Event) bool { return wanted(e) || e.KV.Key == s.configKey() }
-	if s.awaitChange(ctx, client.Prefix(s.base+"/"), revision, either) != nil {
-		pause.wait(ctx, s.config.Random)
+	if err := s.awaitChange(ctx, client.Prefix(s.base+"/"), revision, either); err != nil {
+		pause.wait(ctx, err, s.config.Random)
 	}
 }
 
@@ -157,11 +157,18 @@ func (s *Store) acquire(ctx context.Context, own lease.Lease, last subnets) (hel
 		h.lease = own
 		h.lease.IPv4.Subnet, h.lease.IPv6.Subnet = c.subnets.v4, c.subnets.v6
 		done, err := s.write(ctx, t, c, &h)
+		if done && c.prior != nil && c.prior.bad == nil && c.prior.lease.UUID == own.UUID && !sameAddress(c.prior.lease, own) {
+			s.mu.Lock()
+			if s.key == "" { // otherwise it is this node that moves, or defends itself
+				s.took = time.Now()
+			}
+			s.mu.Unlock()
+		}
 		if err != nil || done {
 			return h, err
 		}
 		s.config.Log.Info("own lease: another node was faster", "subnet", c.subnets.name())
-		if attempt > 0 && !pause.wait(ctx, s.config.Random) {
+		if attempt > 0 && !pause.wait(ctx, nil, s.config.Random) {
 			break
 		}
 	}

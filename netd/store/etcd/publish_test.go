@@ -219,24 +219,42 @@ func TestDuplicateAddressIsRefused(t *testing.T) {
 	b.until(t, "the end of the alarm", func() bool { return b.err == nil })
 }
 
-// A cloned card: the node whose lease was taken says so, and the two do not
-// take it from each other for ever.
-func TestClonedIdentityIsToldAndDoesNotFlap(t *testing.T) {
+// A cloned card: the node that was there keeps its lease, the clone says so and
+// does not come back for it.
+func TestClonedIdentityIsToldAndTakesNothing(t *testing.T) {
 	s := etcdtest.Start(t)
 	a := newNode(t, s, 1, network(pods4)).watch(t).publish(t, ownLease(1))
 	a.subnet(t, 1)
 	clone := ownLease(1)
 	clone.IPv4.Address = netip.MustParseAddr("10.0.0.50")
 	b := newNode(t, s, 1, network(pods4)).watch(t).publish(t, clone)
-	b.subnet(t, 1)
 	var duplicate *etcd.DuplicateError
-	a.until(t, "the alarm", func() bool { return errors.As(a.err, &duplicate) && duplicate.Identity })
+	b.until(t, "the alarm", func() bool { return errors.As(b.err, &duplicate) && duplicate.Identity })
+	if duplicate.Address != netip.MustParseAddr("10.0.0.1") {
+		t.Errorf("%+v", duplicate)
+	}
+	a.subnet(t, 2) // taken back
 	key := s.All(t, dir)[0]
-	// The clone goes; the node has its lease again.
-	b.cancel()
+	if !strings.Contains(key.Value, `"PublicIP":"10.0.0.1"`) {
+		t.Errorf("%+v", key)
+	}
+	// The node goes; the clone may have its lease.
+	a.cancel()
 	s.Delete(t, key.Key)
-	a.subnet(t, 2)
-	a.until(t, "the end of the alarm", func() bool { return a.err == nil })
+	b.until(t, "the end of the alarm", func() bool { return b.err == nil })
+}
+
+// What a clone wrote elsewhere does not move the node to there.
+func TestNodeKeepsItsSubnetBesideAClones(t *testing.T) {
+	s := etcdtest.Start(t)
+	x := newNode(t, s, 1, network(pods4)).publish(t, ownLease(1))
+	before := x.subnet(t, 1)
+	x.cancel()
+	s.Put(t, dir+"10.244.77.0-24", strings.Replace(s.All(t, dir)[0].Value, `"10.0.0.1"`, `"10.0.0.50"`, 1))
+	again := newNode(t, s, 1, network(pods4)).publish(t, ownLease(1))
+	if after := again.subnet(t, 1); after != before {
+		t.Errorf("the subnet is %s, was %s", after, before)
+	}
 }
 
 func TestFixedSubnetMustBeHad(t *testing.T) {
@@ -375,5 +393,42 @@ func TestHopelessLeasesAreRefusedAtOnce(t *testing.T) {
 	if _, err := etcd.New(etcd.Config{UUID: uuid(1), Network: network(pods4), Etcd: profiles.EtcdStore{
 		SubnetMin: []netip.Addr{netip.MustParseAddr("10.244.1.7")}}}); err == nil {
 		t.Error("a bound that begins no subnet")
+	}
+}
+
+// A key that claims all of the network, or a large part, takes nobody's subnet
+// and leaves enough for new nodes.
+func TestLeaseOfTheWholeNetworkTakesNothing(t *testing.T) {
+	s := etcdtest.Start(t)
+	x := newNode(t, s, 1, network(pods4)).publish(t, ownLease(1))
+	before := x.subnet(t, 1)
+	key := s.All(t, dir)[0].Key
+	s.Put(t, dir+"10.244.0.0-16", flannelHost)
+	s.Put(t, dir+"10.244.0.0-17", flannelHost)
+	s.Put(t, dir+"10.244.128.0-18", flannelHost)
+	s.Delete(t, key)
+	if after := x.subnet(t, 2); after != before {
+		t.Errorf("the subnet is %s, was %s", after, before)
+	}
+	if got := newNode(t, s, 2, network(pods4)).publish(t, ownLease(2)).subnet(t, 1); got == before {
+		t.Errorf("a new node got %s, which is taken", got)
+	}
+}
+
+// The same when the own lease is gone or cannot be read.
+func TestNodeWithoutALeaseDoesNotMoveToItsClones(t *testing.T) {
+	s := etcdtest.Start(t)
+	x := newNode(t, s, 1, network(pods4)).publish(t, ownLease(1))
+	before := x.subnet(t, 1)
+	own := s.All(t, dir)[0]
+	s.Put(t, dir+"10.244.77.0-24", strings.Replace(own.Value, `"10.0.0.1"`, `"10.0.0.50"`, 1))
+	s.Put(t, own.Key, "nonsense")
+	if after := x.subnet(t, 2); after != before {
+		t.Errorf("the subnet is %s, was %s", after, before)
+	}
+	s.Put(t, dir+"10.244.77.0-24", strings.Replace(own.Value, `"10.0.0.1"`, `"10.0.0.50"`, 1))
+	s.Delete(t, own.Key)
+	if after := x.subnet(t, 3); after != before {
+		t.Errorf("the subnet is %s, was %s", after, before)
 	}
 }

@@ -53,6 +53,10 @@ type Config struct {
 	// Last are the subnets this node had, asked for again when its lease is
 	// gone; at most one of each family. May be nil.
 	Last func() []netip.Prefix
+	// Known are the leases that were there when this node last looked, by key:
+	// where one cannot be read any more, the one known counts until it is
+	// gone. May be nil.
+	Known func() map[string]lease.Lease
 	// Log takes what passes.
 	Log *slog.Logger
 	// Random gives numbers in [0, 1) for the jitter of waits; from
@@ -75,6 +79,11 @@ type Store struct {
 	// displaced is the last write of the own key by another node with this
 	// node's identity; 0 for none.
 	displaced int64
+	// took is when this process got its lease by taking it from a node with
+	// this node's identity at another address, defended when it has taken it
+	// back from such nodes.
+	took     time.Time
+	defended []time.Time
 }
 
 var _ store.Store = (*Store)(nil)
@@ -147,10 +156,13 @@ func (s *Store) isOwn(key string, l lease.Lease) bool {
 	return l.UUID == s.config.UUID || key == s.key && l.UUID == ""
 }
 
-// Waits between attempts, as flannel's (pkg/subnet/etcd/registry.go).
+// Waits between attempts: flannel's (pkg/subnet/etcd/registry.go), and, where
+// etcd cannot be reached at all, not as long: asking a server that is not
+// there costs nobody anything, and a node that waits for it has no network.
 const (
-	backoffMin = 100 * time.Millisecond
-	backoffMax = 5 * time.Second
+	backoffMin     = 100 * time.Millisecond
+	backoffMax     = 5 * time.Second
+	unreachableMax = 800 * time.Millisecond
 )
 
 // backoff is a wait that doubles.
@@ -158,10 +170,15 @@ type backoff struct{ next time.Duration }
 
 func (b *backoff) reset() { b.next = 0 }
 
-// wait waits, less up to a half, so that nodes which lost etcd together come
-// back one by one. It is false when ctx has ended.
-func (b *backoff) wait(ctx context.Context, random func() float64) bool {
-	b.next = min(max(2*b.next, backoffMin), backoffMax)
+// wait waits after an error, less up to a half, so that nodes which lost etcd
+// together come back one by one. It is false when ctx has ended.
+func (b *backoff) wait(ctx context.Context, err error, random func() float64) bool {
+	limit := unreachableMax
+	var answer *client.StatusError
+	if err == nil || errors.As(err, &answer) {
+		limit = backoffMax
+	}
+	b.next = min(max(2*b.next, backoffMin), limit)
 	timer := time.NewTimer(time.Duration(float64(b.next) * (1 - random()/2)))
 	defer timer.Stop()
 	select {

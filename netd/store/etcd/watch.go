@@ -19,8 +19,9 @@ import (
 const relistEvery = time.Hour
 
 // Watch delivers the other nodes' leases. Beside what [store.Store] promises:
-// an entry that cannot be read is told once, as a [store.Problem], and the
-// lease that was there before counts until it is gone; why this node has no
+// an entry that cannot be read is told as a [store.Problem], once and after
+// each full set, and its key is among those gone when it is gone; the lease
+// that was there before counts until then; why this node has no
 // lease itself is told as [DuplicateError], [TakenError] or [FullError]; when
 // an error has passed and nothing else has changed, an update that changes
 // nothing says so.
@@ -29,6 +30,9 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Update, error] {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		w := &watcher{store: s, yield: yield, told: map[string]int64{}}
+		if s.config.Known != nil {
+			w.good = s.config.Known()
+		}
 		var pause backoff
 		for ctx.Err() == nil {
 			err := w.follow(ctx, &pause)
@@ -49,7 +53,7 @@ func (s *Store) Watch(ctx context.Context) iter.Seq2[store.Update, error] {
 					continue
 				}
 			}
-			if !pause.wait(ctx, s.config.Random) {
+			if !pause.wait(ctx, err, s.config.Random) {
 				return
 			}
 		}
@@ -78,7 +82,12 @@ func (w *watcher) update(u store.Update) {
 		return
 	}
 	w.failed = false
-	w.stopped = !w.yield(u, nil)
+	if w.stopped = !w.yield(u, nil); w.alarmed {
+		// That all is well with the others does not end it.
+		if _, _, alarm := w.store.ownState(); alarm != nil {
+			w.error(alarm)
+		}
+	}
 }
 
 func (w *watcher) error(err error) {
@@ -202,9 +211,7 @@ func (w *watcher) full(t table) {
 		if before, known := w.good[e.key]; known {
 			good[e.key] = before
 		}
-		if w.told[e.key] != e.modified {
-			problems = append(problems, e)
-		}
+		problems = append(problems, e)
 		told[e.key] = e.modified
 	}
 	w.good, w.told = good, told
@@ -261,8 +268,10 @@ func (w *watcher) hear(n client.News) bool {
 		}
 		if event.Deleted {
 			delete(u.Set, event.KV.Key)
-			solved = solved || w.told[event.KV.Key] != 0
-			delete(w.told, event.KV.Key)
+			if w.told[event.KV.Key] != 0 {
+				delete(w.told, event.KV.Key)
+				gone[event.KV.Key] = true
+			}
 			if _, known := w.good[event.KV.Key]; known {
 				delete(w.good, event.KV.Key)
 				gone[event.KV.Key] = true

@@ -110,6 +110,13 @@ func (k *Keeper) Subnets() []netip.Prefix {
 	return slices.Clone(k.subnets)
 }
 
+// Leases are the other nodes' leases, by their keys in the store.
+func (k *Keeper) Leases() map[string]lease.Lease {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return maps.Clone(k.leases)
+}
+
 // Over is the store inner with what is kept before and under it. It is to be
 // watched by one consumer.
 func (k *Keeper) Over(inner store.Store) store.Store { return &over{k, inner} }

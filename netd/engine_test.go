@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"testing"
+	"time"
+
+	"weft/netd/nstest"
+	"weft/netd/reconcile"
+	"weft/profiles"
+)
+
+// A fakeEngine tells of each Ensure by the backend that was asked for.
+type fakeEngine struct {
+	asked chan string
+	news  chan struct{}
+	fails chan error // taken before each Ensure, if there is one
+}
+
+func newFakeEngine() *fakeEngine {
+	return &fakeEngine{asked: make(chan string, 99), news: make(chan struct{}), fails: make(chan error, 9)}
+}
+
+func (f *fakeEngine) Ensure(s reconcile.Snapshot) error {
+	f.asked <- s.Config.Network.Backend.Type
+	select {
+	case err := <-f.fails:
+		return err
+	default:
+		return nil
+	}
+}
+
+func (f *fakeEngine) Changes(ctx context.Context) (iter.Seq2[struct{}, error], error) {
+	return func(yield func(struct{}, error) bool) {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-f.news:
+				if !yield(struct{}{}, nil) {
+					return
+				}
+			}
+		}
+	}, nil
+}
+
+// withBackend is a snapshot of a network with a backend.
+func withBackend(kind string) reconcile.Snapshot {
+	return reconcile.Snapshot{Config: reconcile.Config{Network: profiles.Network{Backend: profiles.Backend{Type: kind}}}}
+}
+
+// running runs fake as the engine of ipsec; left says that an earlier netd
+// left something of it.
+func running(t *testing.T, fake *fakeEngine, left bool) *engines {
+	t.Helper()
+	e := newEngines(slog.New(slog.DiscardHandler), func(b profiles.Backend) engine {
+		if b.Type == profiles.BackendIPsec {
+			return fake
+		}
+		return nil
+	}, func(inUse profiles.Backend) engine {
+		if left && inUse.Type != profiles.BackendIPsec {
+			return fake
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); e.run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return e
+}
+
+func TestTheEngineOfTheBackendWorksAndRemovesWhatItMade(t *testing.T) {
+	fake := newFakeEngine()
+	e := running(t, fake, false)
+	e.set(withBackend("vxlan"))
+	e.set(withBackend("ipsec"))
+	if got := receive(t, fake.asked); got != "ipsec" {
+		t.Errorf("asked for %s", got)
+	}
+	fake.news <- struct{}{} // what it made was changed
+	if got := receive(t, fake.asked); got != "ipsec" {
+		t.Errorf("asked for %s after news", got)
+	}
+	e.set(withBackend("vxlan"))
+	if got := receive(t, fake.asked); got != "vxlan" {
+		t.Errorf("asked for %s, want to be told of the other backend", got)
+	}
+	if problems := e.problems(); len(problems) != 0 {
+		t.Errorf("problems are %v", problems)
+	}
+}
+
+func TestAnEngineThatFailsIsToldAndTriedAgain(t *testing.T) {
+	fake := newFakeEngine()
+	fake.fails <- errors.New("no charon")
+	e := running(t, fake, false)
+	e.set(withBackend("ipsec"))
+	receive(t, fake.asked)
+	nstest.Eventually(t, 5*time.Second, "the problem", func() error {
+		if len(e.problems()) == 0 {
+			return errors.New("none")
+		}
+		return nil
+	})
+	receive(t, fake.asked) // again, by itself
+	nstest.Eventually(t, 5*time.Second, "no problem", func() error { return errors.Join(e.problems()...) })
+}
+
+func TestASnapshotThatChangesNothingWakesNoEngine(t *testing.T) {
+	was := withBackend("ipsec")
+	is := was
+	is.Counters.Passes++
+	if changes(was, is) || !changes(was, withBackend("vxlan")) {
+		t.Error("only node, peers and backend matter")
+	}
+}
+
+func TestWhatTheEngineOfAnEarlierNetdLeftIsRemoved(t *testing.T) {
+	fake := newFakeEngine()
+	e := running(t, fake, true)
+	e.set(withBackend("vxlan"))
+	if got := receive(t, fake.asked); got != "vxlan" {
+		t.Errorf("asked for %s", got)
+	}
+}
