@@ -9,18 +9,19 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 
 # The programs of a node are compiled so that the same source gives the same
 # bytes wherever the tree lies.
-NODE_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w -buildid="
+NODE_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
 GO_SOURCES := $(shell find . -name '*.go' -not -path './out/*' -o -name '*.yaml' -not -path './out/*' -o -name '*.bin' -not -path './out/*')
 
 # Debian packages: what running an image takes, and what proving one takes.
 DEMO_PACKAGES := qemu-system-x86 ovmf
 TEST_PACKAGES := $(DEMO_PACKAGES) qemu-utils dosfstools mtools e2fsprogs gdisk fdisk \
-	erofs-utils nftables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev
+	erofs-utils nftables iptables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev \
+	etcd-server etcd-client wireguard-tools strongswan-charon libstrongswan-standard-plugins
 
-.PHONY: help weft demo test test-netd bench lint image fuzz deps deps-demo clean
+.PHONY: help weft demo test test-netd test-profiles bench bench-netd chaos lint image fuzz deps deps-demo clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 weft: bin/weft ## build bin/weft, with init and netd for amd64 and arm64 inside
 
@@ -57,6 +58,17 @@ lint: ## gofmt, vet, staticcheck, tidy
 FUZZTIME ?= 60s
 test-netd: deps ## netd alone, in network namespaces
 	$(GO) test ./netd/...
+
+bench-netd: deps ## netd's figures, beside the kernel's own limit, a line each
+	cd netd/bench && $(GO) test -count=1 -timeout 30m -full
+
+CHAOS ?= 30m
+chaos: deps ## netd under kills, partitions, compactions and corrupt keys, for CHAOS (default 30m)
+	$(GO) test -count=1 -timeout 90m -v ./netd/chaos -run NoLoss -duration $(CHAOS)
+
+test-profiles: ## profiles, clusters, rules and what they render
+	$(GO) test ./profiles/... ./document ./docs ./builder/contract ./builder/payload
+	$(GO) test ./builder/image -run 'Shipped|Payload|Hardened'
 
 fuzz: ## run every fuzz target for FUZZTIME (default 60s)
 	@$(GO) list ./... | while read -r pkg; do \

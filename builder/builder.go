@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +23,11 @@ import (
 	"weft/builder/apt/fault"
 	"weft/builder/cache"
 	"weft/builder/image"
-	"weft/builder/kmod"
+	"weft/builder/payload"
 	"weft/builder/plan"
+	"weft/builder/userland"
 	"weft/document"
+	"weft/profiles"
 )
 
 // Options say how a plan is built.
@@ -33,6 +36,8 @@ type Options struct {
 	Plan plan.Plan
 	// Source fetches packages.
 	Source *apt.Source
+	// Payloads fetches what the profile names by path or URL.
+	Payloads *payload.Store
 	// Results keeps what is costly to compute.
 	Results cache.Dir
 	// Program returns the node's programs; see [image.Input].
@@ -45,10 +50,19 @@ type Options struct {
 	BaseDir string
 	// Out is the path of the image.
 	Out string
+	// Overrides are those of the cluster that the image is for, beside those
+	// of its profile.
+	Overrides []profiles.Override
+	// Warn is told what does not stop the build; nil to hear nothing.
+	Warn func(document.Problems) error
 }
 
 // Build builds the image of a plan. It is written whole or not at all.
 func Build(ctx context.Context, o Options) (image.Result, error) {
+	payloads, err := o.payloads(ctx)
+	if err != nil {
+		return image.Result{}, err
+	}
 	lock, err := o.lock(ctx)
 	if err != nil {
 		return image.Result{}, err
@@ -59,6 +73,10 @@ func Build(ctx context.Context, o Options) (image.Result, error) {
 		Epoch:    time.Unix(lock.Epoch, 0).UTC(),
 		Program:  o.Program,
 		Cache:    o.Results,
+		Payloads: payloads,
+	}
+	for _, f := range payloads {
+		in.Digests = append(in.Digests, fmt.Sprintf("payload %s %x", f.To, f.Content.Digest()))
 	}
 	if o.Epoch != nil {
 		in.Epoch = time.Unix(*o.Epoch, 0).UTC()
@@ -76,9 +94,11 @@ func Build(ctx context.Context, o Options) (image.Result, error) {
 		}
 		in.Digests = append(in.Digests, fmt.Sprintf("%s %x", name, sha256.Sum256(program)))
 	}
-	if in.Kernel, err = kmod.Open(in.KernelFiles, kmod.WithCache(o.Results)); err != nil {
-		return image.Result{}, document.Problems{o.Plan.BoardProblem("kernel", err.Error()).
-			WithFix("name a package, file or folder that holds one kernel and its modules, laid out as Debian's packages are; links that lead out of a folder are not followed")}
+	if in.Kernel, err = o.openKernel(in.KernelFiles); err != nil {
+		return image.Result{}, err
+	}
+	if err := o.check(in); err != nil {
+		return image.Result{}, err
 	}
 	return image.Write(ctx, in, o.Out)
 }
@@ -86,6 +106,9 @@ func Build(ctx context.Context, o Options) (image.Result, error) {
 // Fetch makes the lock when there is none, and downloads and unpacks what it
 // names; a later [Build] needs no network.
 func Fetch(ctx context.Context, o Options) error {
+	if _, err := o.payloads(ctx); err != nil {
+		return err
+	}
 	lock, err := o.lock(ctx)
 	if err != nil {
 		return err
@@ -104,7 +127,16 @@ func (o Options) fetch(ctx context.Context, lock *apt.Lock, in *image.Input) (cl
 	if err != nil {
 		return nil, err
 	}
-	entries := append(kernel, packages...)
+	closures, err := lock.Closure(Request(o.Plan))
+	if err != nil {
+		return nil, err
+	}
+	entries := slices.Concat(kernel, packages)
+	for _, e := range closures {
+		if !slices.ContainsFunc(entries, func(o apt.Entry) bool { return o.Name == e.Name }) {
+			entries = append(entries, e)
+		}
+	}
 	opened, err := o.Source.FetchAll(ctx, entries)
 	if err != nil {
 		return nil, err
@@ -117,6 +149,10 @@ func (o Options) fetch(ctx context.Context, lock *apt.Lock, in *image.Input) (cl
 		if own != nil {
 			own.Close()
 		}
+	}
+	for _, e := range closures {
+		i := slices.IndexFunc(entries, func(o apt.Entry) bool { return o.Name == e.Name })
+		in.Userland = append(in.Userland, userland.Package{Name: e.Name, SHA256: e.SHA256, Files: opened[i]})
 	}
 	var parts []fs.FS
 	for i, e := range entries {

@@ -11,18 +11,26 @@ import (
 	"weft/builder/apt"
 	"weft/builder/file"
 	"weft/builder/plan"
+	"weft/builder/userland"
 	"weft/document"
 )
 
 // Request is what a plan asks of the Debian archive.
 func Request(p plan.Plan) apt.Request {
-	return apt.Request{
+	r := apt.Request{
 		Suite:      p.Board.Suite,
 		Components: p.Board.Components,
 		Arch:       p.Board.Arch,
 		Kernel:     p.Kernel,
 		Packages:   p.Packages,
 	}
+	for _, u := range p.Userland {
+		r.Closures = append(r.Closures, u.Name)
+	}
+	if len(r.Closures) > 0 {
+		r.Without = userland.WithoutNames()
+	}
+	return r
 }
 
 // lock reads the lock, or makes it when there is none.
@@ -76,19 +84,31 @@ func merge(old, fresh *apt.Lock) *apt.Lock {
 	merged.Epoch = max(old.Epoch, fresh.Epoch)
 	merged.Packages = slices.Clone(fresh.Packages)
 	for _, e := range old.Packages {
-		if !slices.ContainsFunc(fresh.Packages, func(f apt.Entry) bool { return replaces(f, e) }) {
+		// Something was asked for that led to it, and to what it leads now is
+		// in the fresh lock.
+		asked := slices.ContainsFunc(e.For, func(name string) bool { return leads(fresh, e, name) })
+		left := slices.DeleteFunc(slices.Clone(e.For), func(name string) bool { return leads(fresh, e, name) })
+		i := slices.IndexFunc(merged.Packages, func(f apt.Entry) bool {
+			return f.Name == e.Name && f.Arch == e.Arch && f.Suite == e.Suite
+		})
+		switch {
+		case i >= 0:
+			// What was not asked for anew still needs it.
+			f := &merged.Packages[i]
+			f.For = slices.Compact(slices.Sorted(slices.Values(slices.Concat(f.For, left))))
+		case !asked || len(left) > 0:
+			e.For = left
 			merged.Packages = append(merged.Packages, e)
 		}
 	}
 	return &merged
 }
 
-// replaces reports whether f takes the place of e: it has the same name, or
-// the same meta package leads to both, as to an old and a new kernel.
-func replaces(f, e apt.Entry) bool {
-	if f.Arch != e.Arch || f.Suite != e.Suite {
-		return false
-	}
-	shared := func(name string) bool { return slices.Contains(e.For, name) }
-	return f.Name == e.Name || slices.ContainsFunc(f.For, shared)
+// leads reports whether a package asked for by name, as a kernel's meta
+// package or one that is wanted with all it needs, was looked up for a lock,
+// in the suite and for the architecture of e.
+func leads(l *apt.Lock, e apt.Entry, name string) bool {
+	return slices.ContainsFunc(l.Packages, func(f apt.Entry) bool {
+		return f.Arch == e.Arch && f.Suite == e.Suite && (f.Name == name || slices.Contains(f.For, name))
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"weft/builder/apt"
@@ -44,6 +45,37 @@ func TestRelockingReplacesWhatWasLookedUpAndKeepsTheRest(t *testing.T) {
 	}
 	if merge(nil, fresh) != fresh {
 		t.Error("without an old lock the new one is not taken as it is")
+	}
+}
+
+func TestRelockingOneProfileLeavesWhatAnotherNeeds(t *testing.T) {
+	old := &apt.Lock{Epoch: 1, Packages: []apt.Entry{
+		entry("iptables", "1", "amd64"),
+		entry("libmnl0", "1", "amd64", "iptables"),
+		entry("libc6", "1", "amd64", "iptables", "strongswan-charon"),
+		entry("libcap2", "1", "amd64", "iptables", "strongswan-charon"),
+		entry("libgone", "1", "amd64", "strongswan-charon"),
+		entry("strongswan-charon", "1", "amd64"),
+	}}
+	fresh := &apt.Lock{Epoch: 2, Packages: []apt.Entry{
+		entry("libc6", "2", "amd64", "strongswan-charon"),
+		entry("strongswan-charon", "2", "amd64"),
+	}}
+	got := merge(old, fresh)
+	var all []string
+	for _, e := range got.Packages {
+		all = append(all, e.Name+" "+e.Version+" for "+strings.Join(e.For, ","))
+	}
+	slices.Sort(all)
+	want := []string{
+		"iptables 1 for ",
+		"libc6 2 for iptables,strongswan-charon",
+		"libcap2 1 for iptables",
+		"libmnl0 1 for iptables",
+		"strongswan-charon 2 for ",
+	}
+	if !slices.Equal(all, want) {
+		t.Errorf("packages:\n got %q\nwant %q", all, want)
 	}
 }
 

@@ -50,6 +50,10 @@ type Info struct {
 	NeedsRecovery bool
 	// HasErrors says that the kernel has met damage: run e2fsck.
 	HasErrors bool
+	// Errors counts how often the kernel has met damage since the last check;
+	// LastError is the latest, zero for none.
+	Errors    int
+	LastError Damage
 	// Checksummed says that the superblock has a checksum, ChecksumValid that
 	// it is right, or that there is none.
 	Checksummed, ChecksumValid bool
@@ -59,6 +63,14 @@ type Info struct {
 	Made, Mounted, Written time.Time
 	// Mounts counts the mounts since the last check.
 	Mounts int
+}
+
+// Damage is one fault that the kernel met in a file system.
+type Damage struct {
+	// Function is where in the kernel, such as ext4_lookup; quote it when
+	// printing. Time is when, by the clock of that moment.
+	Function string
+	Time     time.Time
 }
 
 // Probe reads the superblock of the file system in r. It reads 2 KiB, whatever
@@ -81,13 +93,14 @@ func Probe(r io.ReaderAt) (Info, error) {
 		Incompat:   s.get32(0x60),
 		ROCompat:   s.get32(0x64),
 		Mounts:     int(s.get16(0x34)),
+		Errors:     int(min(s.get32(0x194), math.MaxInt32)),
+		LastError:  Damage{s.text(0x1e0, 32), s.time(0x1cc, 0x279)},
 		Mounted:    s.time(0x2c, 0x275),
 		Written:    s.time(0x30, 0x274),
 		Made:       s.time(0x108, 0x276),
 	}
 	copy(i.UUID[:], s[0x68:])
-	label, _, _ := bytes.Cut(s[0x78:0x78+MaxLabel], []byte{0})
-	i.Label = string(bytes.ToValidUTF8(label, []byte("\ufffd")))
+	i.Label = s.text(0x78, MaxLabel)
 	state := s.get16(0x3a)
 	i.HasErrors = state&stateErrors != 0
 	i.NeedsRecovery = i.Incompat&incompatRecover != 0
@@ -114,6 +127,12 @@ func (i *Info) sizes(s record) error {
 	}
 	i.Size, i.Free = int64(blocks)*int64(i.BlockSize), int64(free)*int64(i.BlockSize)
 	return nil
+}
+
+// text reads a text of at most size bytes, made valid UTF-8.
+func (r record) text(at, size int) string {
+	b, _, _ := bytes.Cut(r[at:at+size], []byte{0})
+	return string(bytes.ToValidUTF8(b, []byte("\ufffd")))
 }
 
 // time reads a time of 32 bits and 8 more elsewhere.

@@ -123,3 +123,32 @@ func FuzzProbe(f *testing.F) {
 		}
 	})
 }
+
+// What the kernel notes of damage is put in by debugfs.
+func TestProbeTellsOfDamageTheKernelHasMet(t *testing.T) {
+	name := image(t, params)
+	clean, err := probeFile(t, name)
+	if err != nil || clean.Errors != 0 || clean.LastError != (Damage{}) {
+		t.Errorf("a new one: %+v, %v", clean, err)
+	}
+	tool(t, "debugfs", "-w", "-R", "ssv error_count 3", name)
+	tool(t, "debugfs", "-w", "-R", "ssv last_error_func ext4_lookup", name)
+	tool(t, "debugfs", "-w", "-R", "ssv last_error_time 20260203040506", name)
+	tool(t, "debugfs", "-w", "-R", "ssv state 3", name)
+	got, err := probeFile(t, name)
+	want := Damage{"ext4_lookup", time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
+	if err != nil || got.Errors != 3 || !got.HasErrors || got.LastError.Function != want.Function || !got.LastError.Time.Equal(want.Time) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// probeFile probes a file.
+func probeFile(t *testing.T, name string) (Info, error) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return Probe(f)
+}

@@ -47,6 +47,8 @@ type Package struct {
 	// Depends are its Pre-Depends and Depends: all are needed, of each one
 	// alternative.
 	Depends []Dependency
+	// Provides are further names it goes by.
+	Provides []Relation
 }
 
 // A Dependency is a choice of packages, the preferred one first.
@@ -73,11 +75,11 @@ type indexPart struct {
 
 // The fields a reduced index keeps, in this order. Package comes first: a
 // lookup searches for it at the start of a stanza.
-var keptFields = []string{"Package", "Version", "Architecture", "Installed-Size", "Pre-Depends", "Depends", "Filename", "Size", "SHA256"}
+var keptFields = []string{"Package", "Version", "Architecture", "Installed-Size", "Pre-Depends", "Depends", "Provides", "Filename", "Size", "SHA256"}
 
 // reducedIndex names the form of a reduced index; a change to keptFields or
 // to the form needs a new name.
-const reducedIndex = "packages-v1"
+const reducedIndex = "packages-v2"
 
 // reduce decompresses a Packages file and keeps what weft looks at. It begins
 // with an empty line, so that every stanza follows two newlines.
@@ -241,6 +243,9 @@ func parsePackage(stanza []byte, component string) (Package, error) {
 		}
 	}
 	p.Depends = append(parseDepends(get("Pre-Depends")), parseDepends(get("Depends"))...)
+	for _, provided := range parseDepends(get("Provides")) {
+		p.Provides = append(p.Provides, provided...)
+	}
 	return p, p.check()
 }
 

@@ -8,7 +8,7 @@
 //
 // It is not apt: it installs nothing, runs no maintainer script, and follows
 // dependencies only from a kernel meta package to the packages that hold the
-// kernel. It runs on Linux and macOS without privilege or external tools.
+// kernel, and where a request says so ([Request.Closures]). It runs on Linux and macOS without privilege or external tools.
 package apt
 
 import (
@@ -114,6 +114,9 @@ type Request struct {
 	Kernel string
 	// Packages are the names of further packages.
 	Packages []string
+	// Closures are the names of packages that are wanted with all they need
+	// to run, except for what Without names.
+	Closures, Without []string
 }
 
 // Resolve looks up what is asked for and pins it. It reads InRelease anew
@@ -151,6 +154,15 @@ func (l *Lock) resolve(index *Index, r Request) error {
 			return err
 		}
 		l.add(r, p, "")
+	}
+	for _, name := range r.Closures {
+		all, err := index.Closure(name, r.Without)
+		if err != nil {
+			return err
+		}
+		for _, p := range all {
+			l.add(r, p, name)
+		}
 	}
 	return nil
 }

@@ -13,7 +13,12 @@ import (
 // Write makes the file path by fill: beside it under another name, flushed to
 // the disk and then renamed. path holds either what it held before or all
 // that fill wrote; everybody may read it.
-func Write(path string, fill func(*os.File) error) (err error) {
+func Write(path string, fill func(*os.File) error) error { return write(path, 0o644, fill) }
+
+// WritePrivate is [Write] of a file that only its owner may read.
+func WritePrivate(path string, fill func(*os.File) error) error { return write(path, 0o600, fill) }
+
+func write(path string, mode os.FileMode, fill func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -25,7 +30,7 @@ func Write(path string, fill func(*os.File) error) (err error) {
 		}
 	}()
 	// CreateTemp makes files that only their owner reads.
-	if err := errors.Join(fill(f), f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(fill(f), f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

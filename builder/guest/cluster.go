@@ -40,6 +40,8 @@ type Options struct {
 	// Machine is what all machines have in common. Name, Disks, NICs and
 	// what the image's board says of QEMU are filled in, unless set.
 	Machine vm.Config
+	// PSK is put into the node files, for networks whose nodes share a key.
+	PSK string
 	// Now is the time of files that are written.
 	Now time.Time
 }
@@ -149,27 +151,32 @@ func families(n profiles.Network) []netip.Prefix {
 // disks makes the disk of each machine that has none yet, with its node file.
 func (o Options) disks(ctx context.Context, configs []vm.Config, nodes []profiles.Node) ([]vm.Config, error) {
 	for i := range configs {
-		path := filepath.Join(o.Dir, configs[i].Name+".img")
-		configs[i].Disks = []vm.Disk{{Path: path}}
-		if o.Machine.StateDir != "" {
-			configs[i].StateDir = filepath.Join(o.Machine.StateDir, configs[i].Name)
+		var node *profiles.Node
+		if nodes != nil {
+			nodes[i].PSK = o.PSK
+			node = &nodes[i]
 		}
-		_, err := os.Stat(path)
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		if err := o.disk(ctx, &configs[i], o.Image, node); err != nil {
 			return nil, err
-		}
-		if err := CopyDisk(ctx, o.Image, path); err != nil {
-			return nil, err
-		}
-		if nodes == nil {
-			continue
-		}
-		if err := SetNodeFile(path, nodes[i], o.Now); err != nil {
-			return nil, errors.Join(err, os.Remove(path))
 		}
 	}
 	return configs, nil
+}
+
+// disk gives a machine its disk: the one that is there, or a copy of an image
+// with a node file, if there is one.
+func (o Options) disk(ctx context.Context, config *vm.Config, image string, node *profiles.Node) error {
+	path := filepath.Join(o.Dir, config.Name+".img")
+	config.Disks = []vm.Disk{{Path: path}}
+	if o.Machine.StateDir != "" {
+		config.StateDir = filepath.Join(o.Machine.StateDir, config.Name)
+	}
+	_, err := os.Stat(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if node == nil {
+		return CopyDisk(ctx, image, path)
+	}
+	return NodeImage(ctx, image, path, *node, o.Now)
 }

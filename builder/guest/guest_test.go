@@ -17,6 +17,7 @@ import (
 
 	"weft/builder/buildtest"
 	"weft/builder/disk"
+	"weft/builder/fleet"
 	"weft/builder/inspect"
 	"weft/event"
 	"weft/netd/status"
@@ -152,6 +153,7 @@ func TestOnARealImage(t *testing.T) {
 	t.Run("a node file is written and replaced", func(t *testing.T) { nodeFile(t, image) })
 	t.Run("one machine has no node file", func(t *testing.T) { alone(t, image) })
 	t.Run("three machines know each other", func(t *testing.T) { together(t, image) })
+	t.Run("members of a cluster have their own disks", func(t *testing.T) { members(t, image) })
 	t.Run("a pod network too small for the nodes is said", func(t *testing.T) { crowded(t, image) })
 	if after, err := os.ReadFile(image); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the image was changed: %v", err)
@@ -257,6 +259,35 @@ func together(t *testing.T, image string) {
 		}
 	}
 	keepsDisks(t, options, machines)
+}
+
+// members checks the machines of a cluster's nodes, and the files on their
+// disks.
+func members(t *testing.T, image string) {
+	segment := hub.New("test")
+	defer segment.Close()
+	nodes := []fleet.Member{
+		{Name: "pi-1", Node: profiles.Node{Weft: profiles.NodeVersion, Hostname: "pi-1"}},
+		{Name: "pi-2", Node: profiles.Node{Weft: profiles.NodeVersion, Hostname: "pi-2"}},
+	}
+	machines, err := Members(t.Context(), Options{Dir: t.TempDir(), Segment: segment, Now: now, Machine: vm.Config{Memory: 300}}, []string{image}, nodes)
+	if err != nil || len(machines) != 2 {
+		t.Fatalf("%d machines, %v", len(machines), err)
+	}
+	for i, m := range machines {
+		if m.Name != nodes[i].Name || m.Memory != 300 || m.Machine == "" || len(m.NICs) != 2 || m.NICs[1].Segment != segment {
+			t.Errorf("machine: %+v", m)
+		}
+		if _, r := report(t, m.Disks[0].Path); !strings.Contains(r.NodeFile, "hostname: "+m.Name) {
+			t.Errorf("node file of %s:\n%s", m.Name, r.NodeFile)
+		}
+		if info, err := os.Stat(m.Disks[0].Path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the disk of %s has mode %v, %v", m.Name, info.Mode(), err)
+		}
+	}
+	if cards := CardsOf("pi-1"); cards.Segment.String() != vm.MACFor("pi-1", 1).String() {
+		t.Errorf("cards: %v", cards)
+	}
 }
 
 // keepsDisks: what a node wrote to its disk is there in the next run.

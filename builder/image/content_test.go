@@ -234,6 +234,9 @@ func root(o opened) {
 			o.Errorf("/usr/sbin/%s is not the embedded one", name)
 		}
 	}
+	if to, err := fs.ReadLink(o.Root, "usr/sbin/modprobe"); err != nil || to != "init" {
+		o.Errorf("/usr/sbin/modprobe leads to %q, %v; the kernel's requests go unanswered", to, err)
+	}
 	var contract profiles.Contract
 	if err := json.Unmarshal(o.read(o.Root, profiles.ContractFile), &contract); err != nil {
 		o.Fatal(err)

@@ -13,7 +13,9 @@ import (
 
 	"weft/builder/cache"
 	"weft/builder/kmod"
+	"weft/builder/payload"
 	"weft/builder/plan"
+	"weft/builder/userland"
 )
 
 // An Input is all that an image is made from.
@@ -26,6 +28,11 @@ type Input struct {
 	// Packages are the unpacked Debian packages by name, the kernel's among
 	// them.
 	Packages map[string]fs.FS
+	// Userland are the packages whose programs go into the root, with all
+	// they need.
+	Userland []userland.Package
+	// Payloads are the files that the profile names, K3s or RKE2 among them.
+	Payloads []payload.File
 	// Epoch is the image's one timestamp.
 	Epoch time.Time
 	// Digests name the content of everything above that the plan does not
@@ -59,6 +66,13 @@ type Result struct {
 	// Initramfs and Root are sizes in bytes.
 	Initramfs int64 `json:"initramfs"`
 	Root      int64 `json:"root"`
+	// Userland is the size of the programs that the profile needs beside
+	// weft's own, with their libraries, in bytes.
+	Userland int64 `json:"userland,omitempty"`
+	// Payload is the size of what the profile names by path or URL, in bytes.
+	Payload int64 `json:"payload,omitempty"`
+	// Epoch is the image's one timestamp, in seconds since 1970.
+	Epoch int64 `json:"epoch"`
 	// NoFirmware are the firmware files that carried drivers name and no
 	// package of the board has.
 	NoFirmware []string `json:"noFirmware,omitempty"`
@@ -79,6 +93,7 @@ func Write(ctx context.Context, in Input, path string) (Result, error) {
 	result := Result{
 		Path:        path,
 		ID:          id,
+		Epoch:       in.Epoch.Unix(),
 		Kernel:      in.Kernel.Release,
 		Modules:     len(sets.root.Loadable()),
 		BootModules: len(sets.boot.Loadable()),
@@ -88,7 +103,18 @@ func Write(ctx context.Context, in Input, path string) (Result, error) {
 		return result, fmt.Errorf("initramfs: %w", err)
 	}
 	result.Initramfs = int64(len(initramfs))
-	root, lacking, err := in.root(sets.root, id)
+	programs, err := in.userland()
+	if err != nil {
+		return result, err
+	}
+	result.Userland = userland.Size(programs)
+	if err := in.checkPayloads(programs); err != nil {
+		return result, err
+	}
+	for _, f := range in.Payloads {
+		result.Payload += f.Content.Size()
+	}
+	root, lacking, err := in.root(sets.root, id, programs)
 	if err != nil {
 		return result, fmt.Errorf("root: %w", err)
 	}

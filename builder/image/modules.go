@@ -30,11 +30,12 @@ func (in Input) modules() (moduleSets, error) {
 	wanted := slices.Concat(p.Board.Boot.Load, p.Board.Boot.Drivers)
 	boot, errBoot := k.Closure(wanted...)
 	wanted = append(wanted, p.Board.Drivers...)
-	for _, need := range p.Contract.Modules {
-		wanted = append(wanted, need.Name)
+	findings := kmod.Check(k, p.Contract)
+	for _, f := range findings {
+		wanted = append(wanted, f.By...)
 	}
 	root, errRoot := k.Closure(wanted...)
-	problems := in.contract()
+	problems := in.contract(findings)
 	if err := errors.Join(errBoot, errRoot); err != nil {
 		// Closure ends at the first fault; people want to see all of them.
 		problems = append(problems, in.missing("boot.load", p.Board.Boot.Load)...)
@@ -51,15 +52,21 @@ func (in Input) modules() (moduleSets, error) {
 	return moduleSets{boot: boot, root: root}, nil
 }
 
+// RuleKernel is the rule that the kernel has what the profile asks of it.
+const RuleKernel = "D4"
+
 // contract turns what the kernel lacks into problems of the profile's lines.
-func (in Input) contract() document.Problems {
+func (in Input) contract(findings []kmod.Finding) document.Problems {
 	var problems document.Problems
-	for _, f := range kmod.Check(in.Kernel, in.Plan.Contract) {
-		if f.State != kmod.Missing {
-			continue
-		}
+	for _, f := range kmod.Unmet(findings) {
 		problems = append(problems, in.Plan.ProfileProblem(f.Need.Path, f.Lack).
-			WithNote(f.Need.Reason).WithFix(f.Fix))
+			WithRule(RuleKernel).WithNote(f.Need.Reason).WithFix(f.Fix))
+	}
+	for _, f := range kmod.CheckSymbols(in.Kernel, in.Plan.Contract) {
+		if !f.OK {
+			problems = append(problems, in.Plan.ProfileProblem(f.Need.Path, f.Detail).
+				WithRule(RuleKernel).WithNote(f.Need.Reason).WithFix(f.Fix))
+		}
 	}
 	return problems
 }

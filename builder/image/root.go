@@ -11,6 +11,7 @@ import (
 
 	"weft/builder/kmod"
 	"weft/builder/tree"
+	"weft/builder/userland"
 	"weft/profiles"
 )
 
@@ -31,11 +32,13 @@ var rootLinks = map[string]string{
 	"etc/resolv.conf": "../run/weft/etc/resolv.conf",
 	"etc/machine-id":  "../run/weft/etc/machine-id",
 	"etc/mtab":        "../proc/self/mounts",
+	// init answers the kernel's requests for modules.
+	"usr/sbin/modprobe": "init",
 }
 
 // root is the tree of the root file system. It also returns the firmware that
 // carried drivers name and no package has.
-func (in Input) root(set kmod.Set, id string) (*tree.Tree, []string, error) {
+func (in Input) root(set kmod.Set, id string, programs []userland.File) (*tree.Tree, []string, error) {
 	t := tree.New(in.Epoch)
 	for _, dir := range rootDirs {
 		t.Dir(dir, 0o755)
@@ -51,6 +54,10 @@ func (in Input) root(set kmod.Set, id string) (*tree.Tree, []string, error) {
 		}
 		t.File("usr/sbin/"+name, 0o755, tree.Bytes(program))
 	}
+	if err := userland.AddTo(t, programs, in.Userland); err != nil {
+		return nil, nil, err
+	}
+	in.payloads(t)
 	if err := in.etc(t, id); err != nil {
 		return nil, nil, err
 	}
@@ -65,6 +72,15 @@ func (in Input) root(set kmod.Set, id string) (*tree.Tree, []string, error) {
 		return nil, nil, err
 	}
 	return t, lacking, t.Err()
+}
+
+// userland picks the programs that the profile needs beside weft's own.
+func (in Input) userland() ([]userland.File, error) {
+	u := userland.Input{Arch: in.Plan.Board.Arch, Packages: in.Userland, Cache: in.Cache}
+	for _, need := range in.Plan.Userland {
+		u.Roots = append(u.Roots, need.Name)
+	}
+	return userland.Pick(u)
 }
 
 // etc adds the files that tell init and people what the image is.
@@ -90,13 +106,14 @@ func (in Input) etc(t *tree.Tree, id string) error {
 	if err != nil {
 		return err
 	}
+	passwd, group := in.accounts()
 	for name, data := range map[string]string{
 		profiles.SystemFile:   string(system) + "\n",
 		profiles.ContractFile: string(contract) + "\n",
 		profiles.ProfileFile:  string(profile),
 		"/etc/os-release":     in.osRelease(id),
-		"/etc/passwd":         "root:x:0:0:root:/root:/bin/false\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
-		"/etc/group":          "root:x:0:\nnogroup:x:65534:\n",
+		"/etc/passwd":         passwd,
+		"/etc/group":          group,
 		"/etc/nsswitch.conf":  "hosts: files dns\n",
 	} {
 		t.File(strings.TrimPrefix(name, "/"), 0o644, tree.Bytes([]byte(data)))

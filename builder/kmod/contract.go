@@ -18,6 +18,7 @@ const (
 	Module  State = "module"  // a loadable module, with all it depends on
 	BuiltIn State = "builtin" // part of the kernel itself
 	Missing State = "missing" // not there, or not whole
+	Absent  State = "absent"  // not there, and not missed
 )
 
 // A Finding is what a kernel has to say about one need of a contract.
@@ -26,6 +27,10 @@ type Finding struct {
 	Need profiles.ModuleNeed
 	// State is the answer.
 	State State
+	// By are the modules that meet the need: those of the first of its ways
+	// that is there whole. It is empty when none is, or when the kernel has
+	// the feature without a module of that name.
+	By []string
 	// Detail says where the module is, or in a sentence what is wrong.
 	Detail string
 	// Lack is the part of Detail that does not repeat the need: what the
@@ -60,21 +65,48 @@ func Unmet(findings []Finding) []Finding {
 	return unmet
 }
 
-// check looks for one need.
+// check looks for one need: for the first of its ways that is there whole.
 func (k *Kernel) check(need profiles.ModuleNeed) Finding {
-	name := normalise(need.Name)
+	var first error
+	for _, way := range need.Ways() {
+		state, detail, err := k.way(way)
+		if err == nil {
+			f := Finding{Need: need, State: state, Detail: detail}
+			if state == Module || k.Builtin(normalise(way.Name)) {
+				f.By = way.Modules()
+			}
+			return f
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if need.Optional {
+		return Finding{Need: need, State: Absent, Detail: "not there, and not missed"}
+	}
+	return k.unmet(need, first)
+}
+
+// way looks for one way to meet a need.
+func (k *Kernel) way(way profiles.Alternative) (state State, detail string, err error) {
+	for _, other := range way.With {
+		if err := k.requirements(other); err != nil {
+			return Missing, "", err
+		}
+	}
+	name := normalise(way.Name)
 	switch {
 	case k.Builtin(name):
-		return Finding{Need: need, State: BuiltIn, Detail: "built in"}
-	case k.modules[name] == "" && need.Config != "" && k.Config.Value(need.Config) == "y":
+		return BuiltIn, "built in", nil
+	case k.modules[name] == "" && way.Config != "" && k.Config.Value(way.Config) == "y":
 		// modules.builtin lists what could have been a module; parts that
 		// are always built in are known by their symbol alone.
-		return Finding{Need: need, State: BuiltIn, Detail: need.Config + "=y"}
+		return BuiltIn, way.Config + "=y", nil
 	}
 	if err := k.requirements(name); err != nil {
-		return k.unmet(need, err)
+		return Missing, "", err
 	}
-	return Finding{Need: need, State: Module, Detail: k.modules[name]}
+	return Module, k.modules[name], nil
 }
 
 // unmet explains why a need is not met.
@@ -99,6 +131,9 @@ func (k *Kernel) unmet(need profiles.ModuleNeed, err error) Finding {
 	}
 	if config != "" {
 		f.Lack += fmt.Sprintf(": %s in %s", config, k.Release)
+	}
+	for _, other := range need.Any {
+		f.Lack += ", nor " + other.Name + " instead"
 	}
 	f.Detail = f.Lack + because
 	f.Fix = k.fix(need, missing, config)
@@ -182,6 +217,8 @@ func (s State) answer() string {
 		return "yes, module"
 	case BuiltIn:
 		return "yes, built in"
+	case Absent:
+		return "no, optional"
 	default:
 		return "no"
 	}

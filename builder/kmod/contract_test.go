@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -76,7 +77,7 @@ func TestFindings(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			findings := Check(c.files.open(t), profiles.Contract{Modules: []profiles.ModuleNeed{c.need}})
 			f := findings[0]
-			if f.State != c.state || f.Need != c.need {
+			if f.State != c.state || !reflect.DeepEqual(f.Need, c.need) {
 				t.Fatalf("got %+v", f)
 			}
 			for _, want := range c.detail {
@@ -129,5 +130,44 @@ func TestTableShowsEveryNeedAndExplainsTheMissing(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%s\ndoes not have %q", b.String(), want)
 		}
+	}
+}
+
+func TestOlderPacketFilterServesWhereTheNewerIsMissing(t *testing.T) {
+	need := asks("nft_chain_nat", "CONFIG_NFT_NAT")
+	need.Any = []profiles.Alternative{{Name: "iptable_nat", Config: "CONFIG_IP_NF_NAT", With: []string{"ip6table_nat"}}}
+	check := func(builtin ...string) Finding {
+		files := newKernel()
+		files.config("CONFIG_BRIDGE=y\n")
+		files.builtin(builtin)
+		return Check(files.open(t), profiles.Contract{Modules: []profiles.ModuleNeed{need}})[0]
+	}
+	four, six, nft := "kernel/net/ipv4/netfilter/iptable_nat.ko", "kernel/net/ipv6/netfilter/ip6table_nat.ko", "kernel/net/netfilter/nft_chain_nat.ko"
+	if f := check(four, six, nft); f.State != BuiltIn || !reflect.DeepEqual(f.By, []string{"nft_chain_nat"}) {
+		t.Errorf("both: %+v", f)
+	}
+	if f := check(four, six); f.State != BuiltIn || !reflect.DeepEqual(f.By, []string{"iptable_nat", "ip6table_nat"}) {
+		t.Errorf("older alone: %+v", f)
+	}
+	if f := check(four); f.State != Missing || !strings.Contains(f.Lack, "no module nft_chain_nat") || !strings.Contains(f.Lack, "nor iptable_nat instead") {
+		t.Errorf("half of the older: %+v", f)
+	}
+	need.Optional = true
+	if f := check(four); f.State != Absent || !f.OK() {
+		t.Errorf("optional: %+v", f)
+	}
+}
+
+func TestSymbolsOfTheKernelItself(t *testing.T) {
+	files := newKernel()
+	files.config("CONFIG_BRIDGE=y\nCONFIG_CGROUP_BPF=y\n# CONFIG_MEMCG is not set\n")
+	got := CheckSymbols(files.open(t), profiles.Contract{Symbols: []profiles.SymbolNeed{
+		{Any: []string{"CONFIG_MEMCG"}}, {Any: []string{"CONFIG_CGROUP_DEVICE", "CONFIG_CGROUP_BPF"}},
+	}})
+	if got[0].OK || !strings.Contains(got[0].Detail, "CONFIG_MEMCG is not set") || !strings.Contains(got[0].Fix, "CONFIG_MEMCG=y") {
+		t.Errorf("missing: %+v", got[0])
+	}
+	if !got[1].OK || got[1].Detail != "CONFIG_CGROUP_BPF=y" {
+		t.Errorf("there under another name: %+v", got[1])
 	}
 }

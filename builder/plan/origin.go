@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"weft/document"
+	"weft/profiles"
+	"weft/profiles/kube"
 )
 
 // A Value is one setting of a plan and where it comes from.
@@ -31,11 +33,20 @@ func (p Plan) Values() []Value {
 	for i, name := range p.Packages {
 		list = append(list, Value{Path: document.Index("packages", i), Value: name, Origin: "derived"})
 	}
+	for i, u := range p.Userland {
+		list = append(list, derived(document.Index("userland", i), u.Name, u.Path, u.Reason))
+	}
 	for i, m := range p.Contract.Modules {
 		list = append(list, derived(document.Index("contract.modules", i), m.Name, m.Path, m.Reason))
 	}
 	for _, s := range p.Contract.Sysctls {
 		list = append(list, derived(document.Key("contract.sysctls", s.Name), s.Value, s.Path, s.Reason))
+	}
+	for i, n := range p.Contract.Symbols {
+		list = append(list, derived(document.Index("contract.symbols", i), n.Any[0], n.Path, n.Reason))
+	}
+	for i, f := range p.Contract.Files {
+		list = append(list, derived(document.Index("contract.files", i), f.File, f.Path, f.Reason))
 	}
 	return list
 }
@@ -53,11 +64,15 @@ func derived(path, value, from, reason string) Value {
 // collect adds the values below v, which stands at path of the file that
 // prefix names.
 func collect(list *[]Value, prefix, path string, v reflect.Value, d *document.Document) {
-	if v.Kind() == reflect.Pointer {
+	if v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {
 			return
 		}
 		v = v.Elem()
+	}
+	if secret(path) {
+		add(list, prefix, path, "(not shown)", d)
+		return
 	}
 	text, isText := v.Interface().(encoding.TextMarshaler)
 	switch {
@@ -70,6 +85,10 @@ func collect(list *[]Value, prefix, path string, v reflect.Value, d *document.Do
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			key, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+			if options == "inline" {
+				collect(list, prefix, path, v.Field(i), d)
+				continue
+			}
 			if key == "" || key == "-" || strings.Contains(options, "omitempty") && v.Field(i).IsZero() {
 				continue
 			}
@@ -83,11 +102,26 @@ func collect(list *[]Value, prefix, path string, v reflect.Value, d *document.Do
 		keys := v.MapKeys()
 		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 		for _, key := range keys {
-			collect(list, prefix, document.Key(path, key.String()), v.MapIndex(key), d)
+			collect(list, prefix, document.Join(path, key.String()), v.MapIndex(key), d)
 		}
 	default:
 		add(list, prefix, path, fmt.Sprint(v.Interface()), d)
 	}
+}
+
+// secret tells whether a path is that of a setting of K3s or RKE2 that is not
+// for printing.
+func secret(path string) bool {
+	key := path[strings.LastIndexByte(path, '.')+1:]
+	if !strings.HasPrefix(path, "kubernetes.") {
+		return false
+	}
+	for _, distribution := range []string{profiles.K3s, profiles.RKE2} {
+		if k, known := kube.Find(kube.Keys(distribution), key); known {
+			return k.Secret
+		}
+	}
+	return false
 }
 
 // add adds one value with its origin.

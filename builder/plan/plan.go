@@ -10,12 +10,14 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"weft/boards"
 	"weft/document"
 	"weft/profiles"
+	"weft/profiles/rules"
 )
 
 // A Plan is a board and a profile, resolved.
@@ -32,8 +34,13 @@ type Plan struct {
 	Kernel string `yaml:"-"`
 	// Packages are the further Debian packages of the board's suite.
 	Packages []string `yaml:"packages"`
+	// Userland are the packages of the suite whose programs the profile
+	// needs; what they need in turn is found in the suite.
+	Userland []profiles.PackageNeed `yaml:"-"`
 
 	boardFile, profileFile *document.Document
+	// read is the profile as the file has it.
+	read profiles.Profile
 }
 
 // BootLoader is the Debian package of systemd-boot. One architecture's
@@ -50,12 +57,15 @@ const (
 // (nil for values that came from no file). Both must have passed their own
 // checks.
 func New(version string, b boards.Board, boardFile *document.Document, p profiles.Profile, profileFile *document.Document) Plan {
+	read := p
 	p = p.WithDefaults()
 	plan := Plan{
+		read:        read,
 		Version:     version,
 		Board:       b,
 		Profile:     p,
 		Contract:    profiles.ContractFor(p),
+		Userland:    profiles.PackagesFor(p),
 		Kernel:      b.Kernel.Package,
 		boardFile:   boardFile,
 		profileFile: profileFile,
@@ -93,10 +103,29 @@ func (p Plan) ProfileProblem(path, message string) document.Problem {
 	return p.profileFile.Problem(path, message)
 }
 
+// ProfileFolder is the folder of the file that says what is at a key of the
+// profile, which may be one that the profile extends.
+func (p Plan) ProfileFolder(path string) string {
+	return filepath.Dir(p.profileFile.Position(path).File)
+}
+
 // Partitions are the partition GUIDs that the kernel command line names.
 type Partitions struct {
 	// Root is the slot's root, Boot the FAT partition, Data the ext4 one.
 	Root, Boot, Data string
+}
+
+// Check applies the rules to the profile anew, with what is known of the
+// kernel and of the image by now, and returns what was not known wrong from
+// the files and the board alone. A plan whose profile came from no file breaks
+// no rule.
+func (p Plan) Check(facts rules.Facts) document.Problems {
+	find := func(f rules.Facts) document.Problems {
+		f.Arch = p.Board.Arch
+		return rules.Profile(p.read, p.profileFile, nil, rules.Options{Facts: func(string) rules.Facts { return f }})
+	}
+	told := find(rules.Facts{})
+	return slices.DeleteFunc(find(facts), func(q document.Problem) bool { return slices.Contains(told, q) })
 }
 
 // CommandLine is the kernel command line of a slot, "a" or "b".

@@ -72,6 +72,28 @@ func TestEveryValueKnowsItsOrigin(t *testing.T) {
 	}
 }
 
+func TestInheritedValuesKnowTheirOriginAndSecretsAreNotShown(t *testing.T) {
+	file := write(t, "mine.yaml", "weft: profile/v1\nname: mine\nextends: vxlan\nkubernetes:\n  distribution: k3s\n  config: {token: SECRET, kubelet-arg: [max-pods=200]}\n")
+	p := buildtest.Plan(t, "x86-64", file)
+	for path, want := range map[string][2]string{
+		"profile.name":                             {"mine", file + ":2:7"},
+		"profile.kubernetes.config.token":          {"(not shown)", file + ":6:19"},
+		"profile.kubernetes.config.kubelet-arg[0]": {"max-pods=200", file + ":6:41"},
+	} {
+		if got := find(t, p, path); got.Value != want[0] || got.Origin != want[1] {
+			t.Errorf("got %+v, want %v", got, want)
+		}
+	}
+	if got := find(t, p, "profile.network.pods[0]"); !strings.HasPrefix(got.Origin, "profiles/vxlan.yaml:") {
+		t.Errorf("got %+v", got)
+	}
+	for _, v := range p.Values() {
+		if strings.Contains(v.Value, "SECRET") {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
 func TestValuesAreInTheOrderOfTheFiles(t *testing.T) {
 	p := buildtest.Plan(t, "x86-64-cloud", write(t, "mine.yaml", mine))
 	values := p.Values()

@@ -1,42 +1,68 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
-	"syscall"
 
-	"weft/boards"
-	"weft/builder/apt"
 	"weft/document"
 	"weft/profiles"
+	"weft/profiles/rules"
 
 	"github.com/spf13/cobra"
 )
 
 // checkCommand is weft check.
 func (a *app) checkCommand() *cobra.Command {
-	var asJSON bool
+	var (
+		c            checker
+		asJSON, list bool
+		explain      string
+	)
 	cmd := &cobra.Command{
 		Use:   "check FILE...",
-		Short: "Check board, profile, node, netd and lock files; uses no network",
-		Long: `Check board, profile, node, netd and lock files. The weft key of a file says
-which kind it is. Everything wrong with all files is printed at once, with the
-way out. No network is used and nothing is written.`,
-		Example: `  weft check my-profile.yaml
+		Short: "Check board, profile, cluster and other files",
+		Long: `Check board, profile, cluster, node, netd and lock files. The weft key of a file
+says which kind it is. Everything wrong with all files is printed at once, with
+the way out. Without --board no network is used, and without --lock nothing is
+written.
+
+Each message ends with the rule that was broken; --explain tells its reason and
+shows an example of each kind. A profile or cluster may override a rule that
+does not hold for it:
+  overrides:
+    - {rule: B5, reason: the routers announce both families before boot}
+
+With --board, profiles are also checked against the kernel and the programs that
+an image for the board has, and clusters against the kernels of their boards;
+packages that are not in the cache are fetched, or with --offline left out.
+With --lock, the ranges of a sound cluster are written down beside its file;
+from then on, changes that a running cluster does not survive are refused.`,
+		Example: `  weft check my-profile.yaml my-cluster.yaml
+  weft check --board x86-64 my-profile.yaml
+  weft check --explain B7
   weft check profiles/*.yaml --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case (list || explain != "") && len(args) > 0:
+				return usage("weft check takes files, or --explain, or --rules\nsee: weft check --help")
+			case len(args) == 0 && !list && explain == "":
 				return usage("weft check takes at least one file\nsee: weft check --help")
 			}
 			return nil
 		},
 		ValidArgsFunction: completeFiles("yaml", "yml"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case list:
+				return listRules(a.out, asJSON)
+			case explain != "":
+				return explainRule(a.out, explain, asJSON)
+			}
+			c.app, c.noted = a, map[string]bool{}
 			var problems document.Problems
 			for _, name := range args {
-				found, err := checkFile(name)
+				found, err := c.file(cmd.Context(), name)
 				if err != nil {
 					return err
 				}
@@ -60,38 +86,15 @@ way out. No network is used and nothing is written.`,
 			return a.warn(problems)
 		},
 	}
+	c.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.Flags().StringVar(&explain, "explain", "", "explain one rule, such as B7")
+	cmd.Flags().BoolVar(&list, "rules", false, "list all rules")
+	// The flag was just defined, the only reason this can fail.
+	_ = cmd.RegisterFlagCompletionFunc("explain", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return rules.IDs(), cobra.ShellCompDirectiveNoFileComp
+	})
 	return cmd
-}
-
-// checkFile checks one file as what its weft key says it is. A name that leads
-// to no file is a problem like others, and does not hide those.
-func checkFile(name string) (document.Problems, error) {
-	data, err := document.ReadFile(name)
-	for _, number := range []syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR} {
-		if errors.Is(err, number) {
-			return document.Problems{{File: name, Message: number.Error()}}, nil
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	var problems document.Problems
-	switch kind := fileKind(data, name); kind {
-	case "board":
-		_, _, problems = boards.Read(name, data)
-	case "node":
-		_, _, problems = profiles.ReadNode(name, data)
-	case "netd":
-		_, _, problems = profiles.ReadNetd(name, data)
-	case "lock":
-		if _, err := apt.ReadLock(name, data); err != nil && !errors.As(err, &problems) {
-			return nil, err
-		}
-	default:
-		_, _, problems = profiles.Read(name, data)
-	}
-	return problems, nil
 }
 
 // fileKind is the part of the weft key before its slash. A file without a

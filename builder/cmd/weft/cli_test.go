@@ -100,7 +100,7 @@ func TestTypingErrorsAreAnsweredWithTheWayOut(t *testing.T) {
 		{"plan x", `weft plan takes no argument "x"`},
 		{"inspect", "weft inspect takes one image, not 0"},
 		{"inspect a b", "weft inspect takes one image, not 2"},
-		{"run", "weft run takes one image, not 0"},
+		{"run", "weft run takes one image or cluster file, not 0"},
 		{"run --nodes 0 x", "--nodes 0: use 1 to 64"},
 		{"run --nodes 65 x", "--nodes 65: use 1 to 64"},
 		{"run --nodes many x", "--nodes"},

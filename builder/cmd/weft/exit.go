@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -126,7 +127,8 @@ func (a *app) explain(err error) {
 		return
 	}
 	if errors.As(err, &problems) {
-		problems.Write(a.err, colour(a.err))
+		// There is no other place to complain to.
+		_ = show(problems, a.err)
 		return
 	}
 	fmt.Fprintf(a.err, "weft: %v\n", err)
@@ -135,8 +137,22 @@ func (a *app) explain(err error) {
 // colour reports whether w is a terminal that takes colours. See no-color.org
 // for the variable.
 func colour(w any) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && terminal(w)
+}
+
+// terminal tells whether a person sees what is written.
+func terminal(w any) bool {
 	f, ok := w.(*os.File)
-	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// show prints problems: wrapped on a terminal, in colour if it may be, and a
+// line a message elsewhere.
+func show(problems document.Problems, w io.Writer) error {
+	if terminal(w) && !colour(w) {
+		return problems.WriteWrapped(w)
+	}
+	return problems.Write(w, colour(w))
 }
 
 // quiet is an error that has been reported already and only carries its exit

@@ -9,6 +9,7 @@ import (
 	"weft/builder/plan"
 	"weft/document"
 	"weft/profiles"
+	"weft/profiles/rules"
 
 	"github.com/spf13/cobra"
 )
@@ -33,7 +34,7 @@ func (t *target) flags(cmd *cobra.Command) {
 		})
 	}
 	complete("board", boards.Names())
-	complete("profile", profiles.Names())
+	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfiles)
 }
 
 // plan reads the board and the profile and resolves them. All that is wrong
@@ -47,6 +48,9 @@ func (a *app) plan(t target) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, unfound(err)
 	}
+	// A board that cannot be read says nothing about the hardware.
+	facts := rules.Facts{Arch: board.Arch}
+	more = rules.Profile(profile, profileFile, more, rules.Options{Facts: func(string) rules.Facts { return facts }})
 	problems = append(problems, more...)
 	if err := problems.Errors(); err != nil {
 		return plan.Plan{}, problems
@@ -71,13 +75,14 @@ func (a *app) warn(problems document.Problems) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return problems.Write(a.err, colour(a.err))
+	return show(problems, a.err)
 }
 
 // planCommand is weft plan.
 func (a *app) planCommand() *cobra.Command {
 	var (
 		t      target
+		f      planFiles
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -86,8 +91,12 @@ func (a *app) planCommand() *cobra.Command {
 		Long: `Print every value of a build and where it comes from: file, line and column,
 "default" for what no file sets, "derived" for what follows from the rest.
 
+With --files, print the files that K3s or RKE2 reads on a node instead, as far
+as they are known before it boots: for a role, or for the node of a node file.
+
 Nothing is fetched and nothing is written.`,
 		Example: `  weft plan
+  weft plan --profile rke2-cilium --files --role agent
   weft plan --board x86-64 --profile ./my-profile.yaml
   weft plan --json | jq '.[] | select(.path | startswith("contract"))'`,
 		Args: noArgs,
@@ -95,6 +104,9 @@ Nothing is fetched and nothing is written.`,
 			p, err := a.plan(t)
 			if err != nil {
 				return err
+			}
+			if f.wanted {
+				return a.printFiles(p, f, asJSON)
 			}
 			values := p.Values()
 			if asJSON {
@@ -109,6 +121,7 @@ Nothing is fetched and nothing is written.`,
 		},
 	}
 	t.flags(cmd)
+	f.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }

@@ -38,6 +38,9 @@ type runner struct {
 	until      string
 	timeout    time.Duration
 	asJSON     bool
+	// For a cluster file: what its images are built from, and where.
+	supply supply
+	images string
 
 	mu    sync.Mutex
 	ready map[string]float64      // seconds to ready, by node
@@ -48,28 +51,53 @@ type runner struct {
 func (a *app) runCommand() *cobra.Command {
 	r := &runner{app: a, ready: map[string]float64{}, pings: map[string][]guest.Ping{}}
 	cmd := &cobra.Command{
-		Use:   "run IMAGE",
-		Short: "Boot an image in QEMU, on one node or several",
-		Long: `Boot an image in QEMU. The image itself is not changed: every node gets a copy.
+		Use:   "run IMAGE|CLUSTER.yaml",
+		Short: "Boot an image, or the nodes of a cluster file, in QEMU",
+		Long: `Boot an image in QEMU, on one node or several, or the nodes of a cluster file.
+The image itself is not changed: every node gets a copy.
 
 Every node has a card with DHCP and the way to the outside. Several nodes have
 a second one on a network of their own, and a node file with a name, addresses,
 pod subnets and peers. Nothing needs root. KVM is used where a guest really
 runs under it, software emulation otherwise.
 
+Of a cluster file the image is built first, as weft build does. Its nodes have
+their names, keys and addresses from the file, and an address in its networks
+when it gives none. They share one link, whatever the networks are, and the
+links that the file gives them for real cards do not count.
+
 The consoles are shown until the nodes stop; an interrupt shuts them down, a
 second one ends them at once.`,
 		Example: `  weft run out/x86-64-cloud-vxlan.img
   weft run --uefi --nodes 3 out/x86-64-cloud-vxlan.img
   weft run --nodes 2 --until pods out/x86-64-cloud-vxlan.img
-  weft run --keep my-cluster --nodes 2 out/x86-64-cloud-vxlan.img`,
-		Args:              oneArg("image"),
-		ValidArgsFunction: completeFiles("img"),
+  weft run --keep my-cluster --nodes 2 out/x86-64-cloud-vxlan.img
+  weft run home.yaml --until pods`,
+		Args:              oneArg("image or cluster file"),
+		ValidArgsFunction: completeFiles("img", "yaml", "yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !isClusterFile(args[0]) {
+				if err := r.check(); err != nil {
+					return err
+				}
+				return r.run(cmd.Context(), r.imageMachines(args[0]))
+			}
+			if cmd.Flags().Changed("nodes") {
+				return usage("--nodes: a cluster file has its nodes itself\nsee: weft run --help")
+			}
+			f, err := a.fleet(args[0])
+			if err != nil {
+				return err
+			}
+			r.nodes = len(f.Cluster.Nodes)
 			if err := r.check(); err != nil {
 				return err
 			}
-			return r.run(cmd.Context(), args[0])
+			machines, err := r.clusterMachines(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			return r.run(cmd.Context(), machines)
 		},
 	}
 	cmd.Flags().IntVar(&r.nodes, "nodes", 1, "how many nodes to boot")
@@ -81,6 +109,8 @@ second one ends them at once.`,
 	cmd.Flags().StringVar(&r.until, "until", untilStopped, `stop when all nodes are "ready", or when their "pods" ping each other`)
 	cmd.Flags().DurationVar(&r.timeout, "timeout", 10*time.Minute, "how long --until waits")
 	cmd.Flags().BoolVar(&r.asJSON, "json", false, "print the nodes' events as JSON, a line each, instead of their consoles")
+	r.supply.flags(cmd, "file that pins the packages of a cluster's image (default OUT/weft.lock)")
+	cmd.Flags().StringVar(&r.images, "out", "out", "folder that a cluster's image is built in")
 	for flag, values := range map[string][]string{
 		"until": {untilReady, untilPods},
 		"accel": {string(vm.Auto), string(vm.KVM), string(vm.HVF), string(vm.TCG)},
@@ -97,7 +127,7 @@ func (r *runner) check() error {
 		return usage("--until %s: use ready or pods", r.until)
 	}
 	if r.until == untilPods && r.nodes < 2 {
-		return usage("--until pods needs at least two nodes: --nodes 2")
+		return usage("--until pods needs at least two nodes: --nodes 2, or a cluster file with more")
 	}
 	if r.uefi && r.bios {
 		return usage("--uefi and --bios: use one of them")
@@ -108,18 +138,26 @@ func (r *runner) check() error {
 	return nil
 }
 
+// A machinist prepares the machines of a run: o has all that images do not say.
+type machinist func(ctx context.Context, o guest.Options) ([]vm.Config, error)
+
+// imageMachines prepares numbered nodes that run one image.
+func (r *runner) imageMachines(image string) machinist {
+	return func(ctx context.Context, o guest.Options) ([]vm.Config, error) {
+		o.Image, o.Nodes = image, r.nodes
+		return guest.Machines(ctx, o)
+	}
+}
+
 // run boots the nodes and shows them until the end.
-func (r *runner) run(ctx context.Context, image string) error {
+func (r *runner) run(ctx context.Context, prepare machinist) error {
 	dir, done, err := r.folder()
 	if err != nil {
 		return err
 	}
 	defer done()
-	var segment *hub.Segment
-	if r.nodes > 1 {
-		segment = hub.New("cluster")
-		defer segment.Close()
-	}
+	segment := hub.New("cluster")
+	defer segment.Close()
 	machine := vm.Config{
 		Accel:  vm.Accel(r.accel),
 		Memory: r.memory,
@@ -136,9 +174,7 @@ func (r *runner) run(ctx context.Context, image string) error {
 	if r.bios {
 		machine.Firmware = vm.BIOS
 	}
-	machines, err := guest.Machines(ctx, guest.Options{
-		Image: image, Dir: dir, Nodes: r.nodes, Segment: segment, Machine: machine, Now: time.Now(),
-	})
+	machines, err := prepare(ctx, guest.Options{Dir: dir, Segment: segment, Machine: machine, Now: time.Now()})
 	if err != nil {
 		return named(err)
 	}

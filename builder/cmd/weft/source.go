@@ -9,13 +9,18 @@ import (
 	"weft/builder/apt"
 	"weft/builder/apt/store"
 	"weft/builder/cache"
+	"weft/builder/payload"
 	"weft/builder/progress"
 
 	"github.com/spf13/cobra"
 )
 
 // A supply is what the flags of verbs that fetch packages name.
-type supply struct{ mirror, lock string }
+type supply struct {
+	mirror, lock string
+	// offline says that nothing is fetched.
+	offline bool
+}
 
 // flags adds the flags to cmd. lockHelp says where the lock is by default.
 func (s *supply) flags(cmd *cobra.Command, lockHelp string) {
@@ -42,6 +47,9 @@ func (a *app) source(s supply) (*apt.Source, cache.Dir, progress.Display, error)
 	}
 	// Without a mirror the error comes when something has to be fetched.
 	mirror, origin, _ := apt.ChooseMirror(s.mirror, os.Getenv("WEFT_MIRROR"), os.DirFS("/"))
+	if s.offline {
+		mirror, origin = "", "--offline"
+	}
 	a.log().Debug("mirror", "address", mirror, "from", origin)
 	source, err := apt.New(apt.Options{
 		Mirror:   mirror,
@@ -52,6 +60,16 @@ func (a *app) source(s supply) (*apt.Source, cache.Dir, progress.Display, error)
 		Log:      a.log(),
 	})
 	return source, results, display, err
+}
+
+// payloads is where what profiles name by path or URL is fetched into: a folder
+// of weft's cache.
+func (a *app) payloads(display progress.Display) (*payload.Store, error) {
+	dir, err := store.Dir(os.Getenv("WEFT_CACHE"))
+	if err != nil {
+		return nil, err
+	}
+	return &payload.Store{Dir: filepath.Join(dir, "payloads"), Progress: display, Log: a.log()}, nil
 }
 
 // display shows the progress of downloads on the error output.

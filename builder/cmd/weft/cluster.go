@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"weft/builder"
+	"weft/builder/file"
+	"weft/builder/fleet"
+	"weft/builder/guest"
+	"weft/builder/image"
+	"weft/builder/progress"
+	"weft/qemu-tests/vm"
+
+	"github.com/spf13/cobra"
+)
+
+// isClusterFile reports whether an argument is meant as a cluster file.
+func isClusterFile(name string) bool {
+	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+// clusterCommand is weft cluster.
+func (a *app) clusterCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cluster",
+		Short: "Make the keys of a cluster",
+		Long: `Make the keys of a cluster. Its images are built by weft build CLUSTER.yaml, and
+booted in QEMU by weft run CLUSTER.yaml.`,
+		Example: `  weft cluster keys home.yaml`,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.keysCommand())
+	return cmd
+}
+
+// keysCommand is weft cluster keys.
+func (a *app) keysCommand() *cobra.Command {
+	var rotate []string
+	cmd := &cobra.Command{
+		Use:   "keys CLUSTER.yaml",
+		Short: "Make the keys that a cluster's nodes need and lack",
+		Long: `Make the keys that a cluster's nodes need and lack: WireGuard's, one for each
+node, where nodes have a list of peers; the pre-shared key, where the profile
+has one; the token that nodes join Kubernetes with. What is there stays.
+
+They are in the file that the cluster file calls secrets:, or in NAME.secrets
+beside it, which only its owner reads. Keys are never printed. weft build and
+weft run put each node's into its node file, from where they move to its data
+partition at the first boot, and the public keys into the lists of peers.
+
+After --rotate, the nodes need new node files: all list the new key.`,
+		Example: `  weft cluster keys home.yaml
+  weft cluster keys home.yaml --rotate pi-2`,
+		Args:              oneArg("cluster file"),
+		ValidArgsFunction: completeFiles("yaml", "yml"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.makeKeys(args[0], rotate)
+		},
+	}
+	cmd.Flags().StringSliceVar(&rotate, "rotate", nil, "give this node a new WireGuard key")
+	return cmd
+}
+
+// makeKeys completes the secrets of a cluster.
+func (a *app) makeKeys(file string, rotate []string) error {
+	// A file that is named and not there yet is what this is for.
+	f, err := fleet.Finder{Version: version, Board: defaultBoard, NewSecrets: true}.Read(file)
+	if err != nil {
+		return unfound(err)
+	}
+	path := f.SecretsFile()
+	old, err := fleet.ReadSecrets(path)
+	if err != nil {
+		return err
+	}
+	secrets, made, err := f.Complete(old, rotate, rand.Reader)
+	if err != nil {
+		return err
+	}
+	if len(made) == 0 {
+		fmt.Fprintf(a.out, "%s needs no keys that it does not have\n", file)
+		return nil
+	}
+	if err := secrets.Write(path); err != nil {
+		return err
+	}
+	for _, what := range made {
+		fmt.Fprintf(a.out, "made %s\n", what)
+	}
+	fmt.Fprintf(a.out, "in %s: keep it to yourself, out of version control, and keep a copy\n", path)
+	return nil
+}
+
+// fleet reads a cluster file and all it names; warnings are printed.
+func (a *app) fleet(file string) (*fleet.Fleet, error) {
+	f, err := fleet.Finder{Version: version, Board: defaultBoard}.Read(file)
+	if err != nil {
+		return nil, unfound(err)
+	}
+	return f, a.warn(f.Warnings)
+}
+
+// members works out the node files of a fleet.
+func members(f *fleet.Fleet) ([]fleet.Member, error) {
+	secrets, err := fleet.ReadSecrets(f.SecretsFile())
+	if err != nil {
+		return nil, err
+	}
+	return f.Members(secrets)
+}
+
+// A builtBase is an image that nodes share; without a path when none of the
+// wanted nodes has it.
+type builtBase struct {
+	image.Result
+	Seconds float64 `json:"seconds"`
+}
+
+// A builtNode is the image of one node.
+type builtNode struct {
+	Node    string  `json:"node"`
+	Path    string  `json:"path"`
+	Base    string  `json:"base"`
+	Seconds float64 `json:"seconds"`
+}
+
+// buildCluster builds the images of a cluster file, or that of one node.
+func (a *app) buildCluster(ctx context.Context, file, only string, s supply, out string, compress, asJSON bool) error {
+	f, err := a.fleet(file)
+	if err != nil {
+		return err
+	}
+	wanted, err := members(f)
+	if err != nil {
+		return err
+	}
+	if only != "" {
+		i, err := f.Find(only)
+		if err != nil {
+			return err
+		}
+		wanted = wanted[i : i+1]
+	}
+	bases, display, err := a.buildBases(ctx, f, wanted, s, out)
+	if err != nil {
+		return err
+	}
+	if err := f.Lock(); err != nil {
+		return err
+	}
+	if !asJSON {
+		for _, b := range bases {
+			if b.Path != "" {
+				fmt.Fprintf(a.out, "%s  %s on disk, built in %.2f s\n", b.Path, mebibytes(b.Mapped), b.Seconds)
+			}
+		}
+	}
+	var built []builtNode
+	for _, m := range wanted {
+		n, err := a.buildNode(ctx, f, m, bases[m.Base], out, compress, display)
+		if err != nil {
+			return err
+		}
+		built = append(built, n)
+		if !asJSON {
+			fmt.Fprintf(a.out, "%s  node %s, in %.2f s\n", n.Path, n.Node, n.Seconds)
+		}
+	}
+	if asJSON {
+		return writeJSON(a.out, built)
+	}
+	if only == "" {
+		fmt.Fprintf(a.out, "boot them: weft run %s\n", file)
+	}
+	return nil
+}
+
+// buildBases builds the images that members need; the others are empty.
+func (a *app) buildBases(ctx context.Context, f *fleet.Fleet, needed []fleet.Member, s supply, out string) ([]builtBase, progress.Display, error) {
+	options, display, err := a.buildOptions(s, out)
+	if err != nil {
+		return nil, nil, err
+	}
+	options.Overrides = f.Cluster.Overrides
+	bases := make([]builtBase, len(f.Bases))
+	for _, m := range needed {
+		if bases[m.Base].Path != "" {
+			continue
+		}
+		started := time.Now()
+		options.Plan = f.Bases[m.Base].Plan
+		options.BaseDir = f.Bases[m.Base].Dir
+		options.Out = filepath.Join(out, options.Plan.Name()+".img")
+		result, err := builder.Build(ctx, options)
+		if err != nil {
+			return nil, nil, err
+		}
+		bases[m.Base] = builtBase{result, time.Since(started).Seconds()}
+	}
+	return bases, display, nil
+}
+
+// buildNode makes the image of a node, whole or not at all.
+func (a *app) buildNode(ctx context.Context, f *fleet.Fleet, m fleet.Member, base builtBase, out string, compress bool, display progress.Display) (builtNode, error) {
+	started := time.Now()
+	path := filepath.Join(out, f.Cluster.Name+"-"+m.Name+".img")
+	unfinished := filepath.Join(out, "."+filepath.Base(path)+".part")
+	// What an interrupted build has left.
+	os.Remove(unfinished)
+	if err := guest.NodeImage(ctx, base.Path, unfinished, m.Node, time.Unix(base.Epoch, 0).UTC()); err != nil {
+		return builtNode{}, err
+	}
+	if err := os.Rename(unfinished, path); err != nil {
+		os.Remove(unfinished)
+		return builtNode{}, err
+	}
+	if compress {
+		// It holds what the image does.
+		if err := compressImage(path, base.Size, file.WritePrivate, display); err != nil {
+			return builtNode{}, err
+		}
+	}
+	return builtNode{m.Name, path, base.Path, time.Since(started).Seconds()}, nil
+}
+
+// clusterMachines builds the images of a fleet's nodes and prepares to run
+// them.
+func (r *runner) clusterMachines(ctx context.Context, f *fleet.Fleet) (machinist, error) {
+	if err := f.OnSegment(guest.CardsOf); err != nil {
+		return nil, err
+	}
+	all, err := members(f)
+	if err != nil {
+		return nil, err
+	}
+	bases, _, err := r.buildBases(ctx, f, all, r.supply, r.images)
+	if err != nil {
+		return nil, err
+	}
+	var images []string
+	for _, b := range bases {
+		images = append(images, b.Path)
+		if !r.asJSON {
+			fmt.Fprintf(r.out, "%s  %s on disk, built in %.2f s\n", b.Path, mebibytes(b.Mapped), b.Seconds)
+		}
+	}
+	return func(ctx context.Context, o guest.Options) ([]vm.Config, error) {
+		return guest.Members(ctx, o, images, all)
+	}, nil
+}

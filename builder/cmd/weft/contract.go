@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"weft/builder"
+	"weft/builder/contract"
+
+	"github.com/spf13/cobra"
+)
+
+// contractCommand is weft contract.
+func (a *app) contractCommand() *cobra.Command {
+	var (
+		t      target
+		s      supply
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "contract [PROFILE]",
+		Short: "Print what a profile needs of a board's kernel and image, and why",
+		Long: `Print what a profile needs to work: kernel modules, parts of the kernel itself,
+kernel settings, programs and files; whether the board and the image have it,
+what it is met by, and what stops working without it. The board's kernel package
+is looked at, so it is fetched when it is not in the cache.
+
+The exit code is 2 when something is missing.`,
+		Example: `  weft contract k3s-flannel-vxlan --board x86-64-cloud
+  weft contract ./mine.yaml --json | jq '.[] | select(.met | not)'`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("weft contract takes one profile, not %d\nsee: weft contract --help", len(args))
+			}
+			return nil
+		},
+		ValidArgsFunction: func(c *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return completeProfiles(c, args, part)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				t.profile = args[0]
+			}
+			rows, err := a.contract(cmd.Context(), t, s)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = writeJSON(a.out, rows)
+			} else {
+				err = writeContract(a.out, rows)
+			}
+			if err == nil && contract.Unmet(rows) > 0 {
+				return quiet{exitInput}
+			}
+			return err
+		},
+	}
+	t.flags(cmd)
+	s.flags(cmd, "file that pins the packages (default: the newest kernel of the suite)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return cmd
+}
+
+// contract compares a profile with the kernel of a board.
+func (a *app) contract(ctx context.Context, t target, s supply) ([]contract.Row, error) {
+	p, err := a.plan(t)
+	if err != nil {
+		return nil, err
+	}
+	source, results, _, err := a.source(s)
+	if err != nil {
+		return nil, err
+	}
+	kernel, done, err := builder.OpenKernel(ctx, builder.Options{Plan: p, Source: source, Results: results, LockFile: s.lock, BaseDir: filepath.Dir(t.board)})
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return contract.Rows(kernel, p.Contract, p.Profile), nil
+}
+
+// The columns of the table: NEED, KIND, MET and BY take half of a terminal.
+const (
+	needColumn = 24
+	kindColumn = 9
+	metColumn  = 5
+)
+
+// writeContract prints a table of 80 columns: a line a need, and below it what
+// it is for.
+func writeContract(w io.Writer, rows []contract.Row) error {
+	if _, err := fmt.Fprintf(w, "%-*s%-*s%-*s%s\n", needColumn, "NEED", kindColumn, "KIND", metColumn, "MET", "BY, AND WHY"); err != nil {
+		return err
+	}
+	const indent = needColumn + kindColumn + metColumn
+	for _, r := range rows {
+		met := "yes"
+		if !r.Met {
+			met = "NO"
+			if r.Optional {
+				met = "no"
+			}
+		}
+		lines := append(wrap(r.By, lineWidth-indent), wrap(r.Why, lineWidth-indent)...)
+		if r.Fix != "" {
+			lines = append(lines, wrap("fix: "+r.Fix, lineWidth-indent)...)
+		}
+		head := fmt.Sprintf("%-*s", needColumn, r.Need)
+		if len(r.Need) >= needColumn {
+			// A long name has a line of its own.
+			if _, err := fmt.Fprintln(w, r.Need); err != nil {
+				return err
+			}
+			head = strings.Repeat(" ", needColumn)
+		}
+		for i, line := range lines {
+			before := strings.Repeat(" ", indent)
+			if i == 0 {
+				before = fmt.Sprintf("%s%-*s%-*s", head, kindColumn, r.Kind, metColumn, met)
+			}
+			if _, err := fmt.Fprintln(w, before+line); err != nil {
+				return err
+			}
+		}
+	}
+	if n := contract.Unmet(rows); n > 0 {
+		_, err := fmt.Fprintf(w, "\n%d of %d needs are not met\n", n, len(rows))
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nall %d needs are met\n", len(rows))
+	return err
+}
+
+// wrap breaks text between words into lines of at most width characters; a
+// word that is longer is broken.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		for len(word) > width {
+			if line != "" {
+				lines, line = append(lines, line), ""
+			}
+			lines, word = append(lines, word[:width]), word[width:]
+		}
+		switch {
+		case line == "":
+			line = word
+		case len(line)+1+len(word) <= width:
+			line += " " + word
+		default:
+			lines, line = append(lines, line), word
+		}
+	}
+	return append(lines, line)
+}

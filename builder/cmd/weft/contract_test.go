@@ -1,0 +1,74 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"weft/builder/contract"
+	"weft/profiles"
+)
+
+func TestContractIsATableOf80Columns(t *testing.T) {
+	o := weft(t, "contract", "vxlan", "--board", "x86-64-cloud")
+	o.want(t, exitOK, "NEED", "vxlan                   module   yes  module\n", "packets between nodes travel in VXLAN", "net.ipv4.ip_forward", "needs are met")
+	narrow(t, o.out)
+	o = weft(t, "contract", "rke2-cilium")
+	o.want(t, exitInput, "CONFIG_DEBUG_INFO_BTF", "/usr/local/bin/rke2", "NO   no payload", "fix: download rke2", "1 of ")
+	narrow(t, o.out)
+	if o.err != "" {
+		t.Errorf("on the error output: %s", o.err)
+	}
+	rows := parse[[]contract.Row](t, weft(t, "contract", "--profile", "k3s-flannel-wireguard", "--json"))
+	for _, r := range rows {
+		if r.Need == "wireguard" && (!r.Met || r.Kind != contract.Module || r.Path != "kubernetes.server.flannel-backend") {
+			t.Errorf("got %+v", r)
+		}
+	}
+	weft(t, "contract", "a", "b").want(t, exitInput, "weft contract takes one profile, not 2")
+	weft(t, "contract", "k3s-canla").want(t, exitInput, "did you mean k3s-canal?")
+}
+
+func TestProfilesAreListed(t *testing.T) {
+	o := weft(t, "profiles")
+	o.want(t, exitOK, "vxlan", "rke2-cilium-kube-proxy  RKE2 with Cilium in place of kube-proxy, IPv4\n")
+	narrow(t, o.out)
+	offers := parse[[]profiles.Offer](t, weft(t, "profiles", "--json"))
+	if len(offers) != len(profiles.Names()) || offers[0].Name == "" || offers[0].Description == "" {
+		t.Errorf("got %+v", offers)
+	}
+	o = weft(t, "__complete", "contract", "")
+	o.want(t, exitOK, "k3s-ha\tK3s with several servers and embedded etcd, IPv4\n")
+}
+
+func TestPlanPrintsTheFilesOfANode(t *testing.T) {
+	o := weft(t, "plan", "--profile", "rke2-canal-wireguard", "--files")
+	o.want(t, exitOK, "== /etc/rancher/rke2/config.yaml 0600\n", "cluster-cidr:", "== /var/lib/rancher/rke2/server/manifests/weft-rke2-canal.yaml 0600\n", "backend: wireguard")
+	agent := weft(t, "plan", "--profile", "rke2-canal-wireguard", "--files", "--role", "agent")
+	agent.want(t, exitOK, "== /etc/rancher/rke2/config.yaml 0600\n")
+	if strings.Contains(agent.out, "manifests") {
+		t.Errorf("an agent applies manifests:\n%s", agent.out)
+	}
+	node := write(t, t.TempDir(), "node.yaml", "weft: node/v1\nhostname: web-1\naddresses: [192.168.1.11]\nkubernetes: {role: agent, join: \"https://k:9345\", token: secret}\n")
+	o = weft(t, "plan", "--profile", "rke2-canal", "--files", "--node", node)
+	o.want(t, exitOK, "node-name: web-1", "- 192.168.1.11", "token-file: /etc/rancher/token", "server: https://k:9345")
+	if strings.Contains(o.out, "secret") {
+		t.Errorf("the token is printed:\n%s", o.out)
+	}
+	files := parse[[]nodeFile](t, weft(t, "plan", "--profile", "k3s-netd", "--files", "--json"))
+	if len(files) == 0 || files[0].Path == "" || files[0].Mode != "0600" {
+		t.Errorf("got %+v", files)
+	}
+	weft(t, "plan", "--files").want(t, exitOK, "no files: profile vxlan has no Kubernetes")
+	weft(t, "plan", "--files", "--role", "master").want(t, exitInput, `there is no role "master"`)
+	weft(t, "plan", "--files", "--node", "none.yaml").want(t, exitInput, "none.yaml: no such file")
+}
+
+func TestWrapNeverLeavesTheWidth(t *testing.T) {
+	for _, text := range []string{"", "a b c", strings.Repeat("x", 200), "a " + strings.Repeat("y", 100) + " b"} {
+		for _, line := range wrap(text, 42) {
+			if len(line) > 42 {
+				t.Errorf("%q", line)
+			}
+		}
+	}
+}
