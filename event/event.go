@@ -30,7 +30,8 @@ const (
 	// Service is a line of state from a service; Name is the service.
 	Service Kind = "service"
 	// Status carries a service's whole status; Name is the service, Data its
-	// status as JSON. That of init is a [Held].
+	// status as JSON. That of init is a [Held], that of node the document of
+	// package init/status.
 	Status Kind = "status"
 	// Stopping says that the node is shutting down; Text is why.
 	Stopping Kind = "stopping"

@@ -1,19 +1,15 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"weft/document"
 	"weft/init/clock"
@@ -21,10 +17,12 @@ import (
 	"weft/init/link"
 	"weft/init/modules"
 	"weft/init/mounts"
+	"weft/init/ntp"
 	"weft/init/power"
 	"weft/init/ready"
 	"weft/init/service"
 	"weft/init/sysctl"
+	"weft/init/trace"
 	"weft/profiles"
 )
 
@@ -65,14 +63,28 @@ type system struct {
 	leased   chan string // the first name a DHCP server gave
 	uplinks  []link.Uplink
 	seen     chan struct{} // closed when the first uplink was seen
-	stateDir string        // where state is kept; empty when nowhere lasting
+	clock    clockKeeper
+	cloud    cloud // set before anything runs side by side
+	// addressed is closed when the first uplink has an address.
+	addressed chan struct{}
+	stateDir  string // where state is kept; empty when nowhere lasting
 
 	// blessing is held while the slot is blessed, and for good once the node
 	// leaves its disks: no boot partition is mounted behind its back.
 	blessing sync.Mutex
 
-	services     sync.WaitGroup
-	stopServices context.CancelFunc
+	modules    moduleNotes
+	disk       diskNotes
+	advertised chan struct{} // the settings of IPv6 should be looked at
+
+	supervisor *service.Supervisor
+	journals   *service.Journals
+	watcher    *serviceWatcher
+	networked  chan struct{} // closed when the network was first reached
+	guard      guard
+	hangs      bool   // netd has shown no life; guarded by state
+	memory     memory // guarded by state
+	recording  sync.Mutex
 }
 
 // boot brings the node up and keeps it up. d hears of devices; nil when nobody
@@ -85,8 +97,11 @@ func (n *node) boot(d *devices) {
 			itemNetwork, itemNetd),
 		loaderDone: make(chan struct{}), nodeDone: make(chan struct{}), modulesDone: make(chan struct{}),
 		sysctlsDone: make(chan struct{}), dataDone: make(chan struct{}), nameDone: make(chan struct{}),
-		leased: make(chan string, 1), seen: make(chan struct{}),
+		leased: make(chan string, 1), advertised: make(chan struct{}, 1), seen: make(chan struct{}), addressed: make(chan struct{}),
+		clock:     clockKeeper{servers: ntp.NewServers(), sane: make(chan struct{})},
+		networked: make(chan struct{}),
 	}
+	n.onGiveUp(s.lastWords)
 	requests := s.listenForStop()
 	s.goes(func() { s.reaper.Run(s.ctx) })
 	s.goes(func() { s.board.Watch(s.ctx.Done(), time.After(readyWithin), s) })
@@ -100,9 +115,12 @@ func (n *node) boot(d *devices) {
 			s.log.Problem("%v; devices that appear from now on are not seen", err)
 		}
 	}
+	s.makeSupervisor()
+	s.goes(s.keepAlive)
 	s.devices.watchButtons(func() { request(requests, power.Request{Action: power.Off, Why: "power button"}) })
 	s.readImage()
 	s.setClock(time.Time{})
+	s.detectCloud()
 
 	// From here on everything goes on side by side; what needs another's
 	// result waits for it.
@@ -112,8 +130,12 @@ func (n *node) boot(d *devices) {
 	s.goes(s.writeSysctls)
 	s.goes(s.openData)
 	s.goes(s.runLinks)
+	s.goes(s.runClock)
 	s.goes(s.takeName)
 	s.goes(s.startServices)
+	s.goes(s.recall)
+	s.goes(s.showStatus)
+	s.goes(s.watchSettings)
 
 	s.stop(<-requests)
 }
@@ -146,6 +168,7 @@ func request(to chan power.Request, r power.Request) {
 
 // mountAll makes what is left of the mounts and what belongs to them.
 func (s *system) mountAll() {
+	s.answerKernel("")
 	kernel := mounts.Kernel{}
 	for _, err := range mounts.All(kernel, mounts.Late()) {
 		s.log.Problem("%v", err)
@@ -198,6 +221,10 @@ func (s *system) readImage() {
 	if err := readJSON(profiles.ContractFile, &s.contract); err != nil {
 		bad(err)
 	}
+	for _, err := range lacking("/", "/sys/fs/cgroup", s.contract) {
+		s.log.Problem("%v", err)
+		s.board.Set(itemProfile, ready.Failed, err.Error())
+	}
 	data, err := keep.Read(profiles.ProfileFile, maxImageFile)
 	if err == nil {
 		var problems document.Problems
@@ -241,7 +268,7 @@ func (s *system) setClock(kept time.Time) {
 
 // loadDrivers gives drivers to the devices of the node.
 func (s *system) loadDrivers() {
-	loader, err := s.newLoader()
+	loader, err := newLoader(s.contractOptions())
 	if err != nil {
 		s.log.Problem("%v; only what is built into the kernel works", err)
 	}
@@ -276,13 +303,19 @@ func (s *system) theLoader() *modules.Loader {
 func (s *system) loadContract() {
 	defer close(s.modulesDone)
 	loader := s.theLoader()
+	has := func(string) bool { return true }
+	if loader != nil {
+		has = loader.Has
+	}
 	reasons := make(map[string]string)
 	var names []string
 	for _, need := range s.contract.Modules {
-		if _, twice := reasons[need.Name]; !twice {
-			names = append(names, need.Name)
+		for _, name := range need.Choose(has) {
+			if _, twice := reasons[name]; !twice {
+				names = append(names, name)
+			}
+			reasons[name] = need.Reason
 		}
-		reasons[need.Name] = need.Reason
 	}
 	if loader == nil {
 		if len(names) > 0 {
@@ -294,6 +327,7 @@ func (s *system) loadContract() {
 	}
 	var failed []error
 	loader.LoadAll(names, modules.Patient, func(r modules.Result) {
+		s.modules.note(r, reasons[r.Name])
 		switch {
 		case r.Err != nil:
 			failed = append(failed, fmt.Errorf("%s: %w (%s)", r.Name, r.Err, reasons[r.Name]))
@@ -303,6 +337,7 @@ func (s *system) loadContract() {
 		}
 	})
 	s.settle(itemModules, errors.Join(failed...))
+	s.answerKernel(modprobePath)
 }
 
 // settle puts what came of an item on the board.
@@ -314,82 +349,22 @@ func (s *system) settle(item string, err error) {
 	s.board.Set(item, ready.Good, "")
 }
 
-// writeSysctls makes the kernel settings, once the modules that bring some of
-// them are there and the node file has said which links there are.
-func (s *system) writeSysctls() {
-	defer close(s.sysctlsDone)
-	<-s.modulesDone
-	<-s.nodeDone
-	step := s.log.Start("sysctls")
-	_, err := os.Stat("/proc/sys/net/ipv6")
-	list := sysctl.Plan(s.contract.Sysctls, s.presentUplinks(), err == nil)
-	errs := sysctl.WriteAll("/proc/sys", list)
-	for _, err := range errs {
-		s.log.Problem("sysctl %v", err)
-	}
-	step.Done(fmt.Sprintf("%d set", len(list)-len(errs)))
-	s.settle(itemSysctls, errors.Join(errs...))
-}
-
-// presentUplinks lists the uplinks among the devices there are now whose IPv6
-// can be set.
-func (s *system) presentUplinks() []sysctl.Uplink {
-	names, err := filepath.Glob("/sys/class/net/*")
-	if err != nil {
-		return nil // a constant pattern; it is well formed
-	}
-	var ups []sysctl.Uplink
-	for _, path := range names {
-		// A device shows in sysfs a moment before it has its settings
-		// (net/core/dev.c, register_netdevice: the notifiers come last). Such
-		// a one is prepareUplink's, which comes when it is complete.
-		if _, err := os.Stat(filepath.Join("/proc/sys/net/ipv6/conf", filepath.Base(path), "accept_ra")); err != nil {
-			continue
-		}
-		d := link.ReadDevice("/sys", 0, filepath.Base(path), readMAC(path))
-		if conf, _, ok := link.Choose(d, s.links()); ok {
-			ups = append(ups, sysctl.Uplink{Name: d.Name, Advertisements: link.WantsAdvertisements(conf)})
-		}
-	}
-	return ups
-}
-
 // Ready is called when everything works.
 func (s *system) Ready() {
 	if s.log.Ready() {
 		s.goes(s.bless)
+		s.goes(s.measureDisk)
 	}
+	s.history.Well()
+	s.goes(func() { s.verdict(trace.Ready, "") })
 	s.goes(s.tellHeld)
+	s.goes(s.tellStatus)
 }
 
 // Degraded is called when something does not.
 func (s *system) Degraded(reason string) {
 	s.log.Degraded(reason)
+	s.goes(func() { s.verdict(trace.Degraded, reason) })
 	s.goes(s.tellHeld)
-}
-
-// stop ends the node. It does not return.
-func (s *system) stop(r power.Request) {
-	s.log.Stopping(r.Why + ", " + r.Action.String())
-	// Whatever hangs below, the machine goes down.
-	time.AfterFunc(stopWithin, func() {
-		s.log.Problem("stopping took longer than %d s; going down hard", int(stopWithin.Seconds()))
-		s.down(r.Action)
-	})
-	s.stopAll()
-	s.down(r.Action)
-}
-
-// stopWithin bounds the whole of stopping.
-const stopWithin = 30 * time.Second
-
-// down syncs and ends the machine's life.
-func (s *system) down(a power.Action) {
-	unix.Sync()
-	s.console.Flush(time.Second)
-	if err := power.Do(a); err != nil {
-		s.log.Problem("%v", err)
-		s.console.Flush(time.Second)
-		os.Exit(exitSoftware)
-	}
+	s.goes(s.tellStatus)
 }

@@ -38,6 +38,8 @@ var dataDirs = []struct {
 	{"var", 0o755}, {"var/lib", 0o755}, {"var/lib/cni", 0o755}, {"var/log", 0o755},
 	{"var/cache", 0o755}, {"var/spool", 0o755}, {"var/tmp", 0o777 | os.ModeSticky},
 	{"opt", 0o755}, {"opt/cni", 0o755}, {"opt/cni/bin", 0o755},
+	{"etc", 0o755}, {"etc/rancher", 0o755}, {"var/lib/rancher", 0o755}, {"var/lib/kubelet", 0o755},
+	{"var/log/pods", 0o755}, {"var/log/containers", 0o755},
 	{"weft", 0o700},
 }
 
@@ -47,19 +49,21 @@ func (s *system) openData() {
 	part, err := s.mountData()
 	if err != nil {
 		s.log.Problem("data partition: %v; /data is in memory and lost at the next boot", err)
-		if merr := unix.Mount("data", dataDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); merr != nil {
+		if merr := unix.Mount("data", dataDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=50%"); merr != nil {
 			s.log.Problem("tmpfs on %s: %v", dataDir, merr)
 		}
 	} else {
 		s.state.Lock()
 		s.stateDir = stateDir
 		s.state.Unlock()
+		s.disk.mounted(part)
 	}
 	damage := makeDataDirs()
 	if damage != nil {
 		s.log.Problem("%v", damage)
 	}
 	if err == nil {
+		s.sweepState()
 		s.keepTime()
 	}
 	close(s.dataDone)
@@ -77,6 +81,7 @@ func (s *system) openData() {
 	// meanwhile, and a power cut at any moment leaves it sound.
 	s.grow(part)
 	s.board.Set(itemData, ready.Good, "")
+	s.watchDisk()
 }
 
 // mountData finds, checks and mounts the data partition.
@@ -91,11 +96,12 @@ func (s *system) mountData() (storage.Partition, error) {
 	}
 	s.need("ext4")
 	step := s.log.Start("data partition")
-	remade, err := storage.Open(dataFS{s}, part.Device(), int64(part.Size)*storage.Sector)
+	remade, err := storage.Open(dataFS{s, part}, part.Device(), int64(part.Size)*storage.Sector)
 	if remade != nil && err == nil {
 		s.log.Problem("THE DATA PARTITION %s WAS NOT SOUND AND HAS BEEN MADE NEW: %v. "+
-			"What it held is gone: this node has a new identity and, unless the node file names it, may have a new name. "+
-			"If this happens again, replace the disk.", part.Name, remade)
+			"What it held is %s: this node has a new identity and, unless the node file names it, may have a new name. "+
+			"If this happens again, replace the disk.", part.Name, remade, s.disk.where())
+		s.disk.add("it was not sound and has been made new at this boot")
 	}
 	if err != nil {
 		step.Fail(err)
@@ -158,7 +164,7 @@ func (s *system) keepTime() {
 
 // saveTime keeps the present time.
 func (s *system) saveTime() {
-	if err := clock.Save(clockFile, time.Now()); err != nil {
+	if err := s.keepState(func() error { return clock.Save(clockFile, time.Now()) }); err != nil {
 		s.log.Problem("%v", err)
 	}
 }

@@ -19,12 +19,14 @@ type devices struct {
 	buttons map[string]bool // watched, by name
 	inputs  int             // events of input devices so far
 	pressed func()
+
+	watchdogs chan struct{} // told when a watchdog has appeared
 }
 
 // watchDevices listens for devices from now on. When it cannot, it fails and
 // returns a value that knows only the devices there are.
 func (n *node) watchDevices() (*devices, error) {
-	d := &devices{n: n, block: make(chan struct{}), buttons: make(map[string]bool)}
+	d := &devices{n: n, block: make(chan struct{}), buttons: make(map[string]bool), watchdogs: make(chan struct{}, 1)}
 	l, err := uevent.Listen()
 	if err != nil {
 		return d, err
@@ -113,6 +115,11 @@ func (d *devices) event(e uevent.Event) {
 		d.inputChanged()
 	case "virtio-ports":
 		d.n.attachPort()
+	case "watchdog":
+		select {
+		case d.watchdogs <- struct{}{}:
+		default: // one look covers several
+		}
 	}
 }
 

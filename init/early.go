@@ -50,7 +50,7 @@ func (n *node) early() *devices {
 	if err != nil {
 		n.giveUp("%v", err)
 	}
-	if loader, err := n.newLoader(); err != nil {
+	if loader, err := newLoader(n.args.ModuleOptions); err != nil {
 		n.log.Problem("%v; only drivers built into the kernel work", err)
 	} else {
 		devices.use(loader)
@@ -103,8 +103,9 @@ func listed(path string) []string {
 	return names
 }
 
-// newLoader reads the modules of the running kernel.
-func (n *node) newLoader() (*modules.Loader, error) {
+// newLoader reads the modules of the running kernel. options gives each its
+// options.
+func newLoader(options func(string) string) (*modules.Loader, error) {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return nil, fmt.Errorf("uname: %w", err)
@@ -114,7 +115,7 @@ func (n *node) newLoader() (*modules.Loader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return modules.NewLoader(index, modules.Kernel("/sys"), n.args.ModuleOptions, timeline.Uptime, parallelModules), nil
+	return modules.NewLoader(index, modules.Kernel("/sys"), options, timeline.Uptime, parallelModules), nil
 }
 
 // driverLoaded reports a module that a device or the board asked for.

@@ -16,7 +16,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +28,7 @@ import (
 	"weft/init/keep"
 	"weft/init/power"
 	"weft/init/report"
+	"weft/init/status"
 	"weft/init/switchroot"
 	"weft/init/timeline"
 )
@@ -33,10 +36,14 @@ import (
 const usage = `init is the first program of a weft node; the kernel starts it.
 
 Usage:
-  init --version   print the version
-  init --help      print this text
+  init status [--json]   print what the node knows of itself
+  init check             print what is wrong; exit code 1 when something is
+  init sysctl            print the kernel settings, wanted against actual
+  init --version         print the version
+  init --help            print this text
 
-Outside a node it does nothing else.
+Called as modprobe it loads kernel modules, as modprobe(8) does. The codes of
+its other exits are those of sysexits(3).
 `
 
 // Exit codes of sysexits(3).
@@ -47,6 +54,9 @@ const (
 
 func main() {
 	if os.Getpid() != 1 {
+		if filepath.Base(os.Args[0]) == modprobeName {
+			os.Exit(modprobe(os.Args[1:]))
+		}
 		os.Exit(outside(os.Args[1:]))
 	}
 	n := newNode()
@@ -78,7 +88,12 @@ func outside(args []string) int {
 		case "--help", "-h":
 			fmt.Print(usage)
 			return 0
+		case "status", "check", "sysctl":
+			return show(args[0], false)
 		}
+	}
+	if slices.Equal(args, []string{"status", "--json"}) {
+		return show("status", true)
 	}
 	fmt.Fprint(os.Stderr, "init: this is not PID 1, nothing was done\n\n"+usage)
 	return exitUsage
@@ -92,16 +107,25 @@ type node struct {
 	port    *report.Port
 	log     *timeline.Log
 	args    cmdline.Args
+	// history keeps what the log told, publisher has it shown.
+	history   *status.History
+	publisher *status.Publisher
 
 	mu      sync.Mutex
 	drivers map[string]bool // reported by driverLoaded
+	words   func(string)    // keeps why init gives up; nil when there is nowhere
 }
 
 // newNode makes the kernel's file systems appear and reads the command line.
 func newNode() *node {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &node{ctx: ctx, cancel: cancel, console: console.New(), port: report.New(), drivers: make(map[string]bool)}
-	n.log = timeline.New(timeline.Uptime, n.console.Line, n.port.Send)
+	n.publisher = status.NewPublisher()
+	n.history = status.NewHistory(n.publisher.Poke)
+	n.log = timeline.New(timeline.Uptime, n.console.Line, func(e event.Event) {
+		n.history.Add(e)
+		n.port.Send(e)
+	})
 	mountErrs := mountEarly()
 	line, err := keep.Read("/proc/cmdline", 64<<10)
 	if err != nil {
@@ -174,13 +198,47 @@ func (n *node) caught() {
 		return
 	}
 	n.log.Problem("init has a bug: %v\n%s", r, debug.Stack())
+	n.keepWords(fmt.Sprintf("init has a bug: %v\n%s", r, debug.Stack()))
 	n.giveUp("init cannot go on; please report the lines above")
+}
+
+// onGiveUp has keep called with the reason when init gives up.
+func (n *node) onGiveUp(keep func(string)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.words = keep
+}
+
+// wordsWithin is how long keeping the reason may take.
+const wordsWithin = 3 * time.Second
+
+// keepWords keeps why init gives up, if there is somewhere to keep it. Init is
+// broken by then: whatever hangs or breaks here must not keep it from ending.
+func (n *node) keepWords(why string) {
+	n.mu.Lock()
+	keep := n.words
+	n.words = nil
+	n.mu.Unlock()
+	if keep == nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }()
+		keep(why)
+	}()
+	select {
+	case <-done:
+	case <-time.After(wordsWithin):
+	}
 }
 
 // giveUp says why the boot ends, leaves time to read it, and reboots, so that
 // the boot loader's counting can fall back to the other slot.
 func (n *node) giveUp(format string, args ...any) {
 	n.log.Degraded(fmt.Sprintf(format, args...))
+	n.keepWords(fmt.Sprintf(format, args...))
 	n.log.Note("rebooting in %d s", int(beforeReboot.Seconds()))
 	n.console.Flush(beforeReboot)
 	time.Sleep(beforeReboot)

@@ -21,6 +21,7 @@ import (
 	"weft/init/ready"
 	"weft/init/report"
 	"weft/init/service"
+	"weft/init/status"
 	"weft/init/timeline"
 	"weft/profiles"
 )
@@ -32,7 +33,9 @@ type record struct {
 }
 
 func (r *record) node() *node {
+	publisher := status.NewPublisher()
 	return &node{
+		publisher: publisher, history: status.NewHistory(publisher.Poke),
 		ctx:     context.Background(),
 		port:    report.New(),
 		drivers: make(map[string]bool),
@@ -188,7 +191,8 @@ func TestNameIsKeptOverEverythingButTheNodeFile(t *testing.T) {
 func TestServiceStatesReachBoardAndConsole(t *testing.T) {
 	r := &record{}
 	s := r.system()
-	w := &serviceWatcher{system: s, changed: make(chan struct{}, 1)}
+	s.journals = service.NewJournals(time.Now)
+	w := newServiceWatcher(s)
 	w.State("netd", service.Starting, "")
 	w.Status("netd", "programming")
 	w.Warning("netd", "level=WARN msg=x")
@@ -197,7 +201,7 @@ func TestServiceStatesReachBoardAndConsole(t *testing.T) {
 		t.Errorf("item %+v", it)
 	}
 	w.State("netd", service.Down, "exit code 2\n| panic: boom; starting again in 1s")
-	if it := s.board.Items()[0]; it.State != ready.Failed || it.Reason != "exit code 2" {
+	if it := s.board.Items()[0]; it.State != ready.Failed || it.Reason != "exit code 2; starting again in 1s" {
 		t.Errorf("item %+v", it)
 	}
 	w.State("netd", service.Stopped, "exit code 0")
@@ -208,6 +212,67 @@ func TestServiceStatesReachBoardAndConsole(t *testing.T) {
 	}
 	if len(w.changed) != 1 {
 		t.Error("the status is not fetched")
+	}
+}
+
+func TestOnlyServicesThatCountKeepTheNodeFromBeingReady(t *testing.T) {
+	r := &record{}
+	s := r.system()
+	s.journals = service.NewJournals(time.Now)
+	w := newServiceWatcher(s)
+	w.counts(service.Spec{Name: "web"})
+	w.counts(service.Spec{Name: profiles.K3s})
+	state := func(name string) string {
+		for _, it := range s.board.Items() {
+			if it.Name == name {
+				return [...]string{"pending", "good", "failed"}[it.State] + " " + it.Reason
+			}
+		}
+		return "none"
+	}
+	for _, step := range []struct {
+		name  string
+		state service.State
+		text  string
+		want  string
+	}{
+		{"web", service.Waiting, "network", "pending it waits for network"},
+		{"web", service.Starting, "", "pending it has not said that it is ready"},
+		{"web", service.Late, "not ready after 2m0s\n| x", "failed not ready after 2m0s"},
+		{"web", service.Ready, "", "good "},
+		{"web", service.Failed, "exit code 1\n| x; it stays down", "failed exit code 1; it stays down"},
+		{"web", service.Done, "exit code 0", "good "},
+		{profiles.K3s, service.Waiting, "clock", "none"},
+		{profiles.K3s, service.Starting, "", "none"},
+		{profiles.K3s, service.Down, "exit code 1; starting again in 5s", "failed exit code 1; starting again in 5s"},
+		{profiles.K3s, service.Starting, "", "failed exit code 1; starting again in 5s"},
+		{profiles.K3s, service.Ready, "", "good "},
+	} {
+		w.State(step.name, step.state, step.text)
+		if got := state(step.name); got != step.want {
+			t.Errorf("%s is %s: %q, want %q", step.name, step.state, got, step.want)
+		}
+	}
+}
+
+func TestNetdIsWatchedWhileItIsReadyOrWedged(t *testing.T) {
+	r := &record{}
+	s := r.system()
+	s.journals = service.NewJournals(time.Now)
+	w := newServiceWatcher(s)
+	watched := func() bool { return s.guard.pack.Silent(time.Now().Add(time.Hour)) != "" }
+	for _, step := range []struct {
+		state service.State
+		want  bool
+	}{
+		{service.Starting, false}, {service.Ready, true}, {service.Down, false}, // it said why
+		{service.Starting, false}, {service.Ready, true}, {service.Wedged, true}, {service.Down, true}, {service.Starting, true},
+		{service.Ready, true}, {service.Down, false}, {service.Ready, true}, {service.Stopped, false},
+	} {
+		w.State(itemNetd, step.state, "")
+		if watched() != step.want {
+			t.Errorf("netd is %s: watched %v", step.state, watched())
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ func (s *system) takeName() {
 			s.log.Note("hostname changes from %s to %s, as the node file says", id.Hostname, chosen.Name)
 		}
 		id.Hostname, id.HostnameSource = chosen.Name, string(chosen.Source)
-		if err := id.Save(path); err != nil {
+		if err := s.keepState(func() error { return id.Save(path) }); err != nil {
 			s.log.Problem("the node's identity cannot be kept: %v", err)
 		}
 	}
@@ -88,6 +88,11 @@ func (s *system) chooseName(id identity.Identity) hostname.Candidate {
 	prefix := s.profile.Hostname.Prefix
 	if prefix == "" {
 		prefix = "node"
+	}
+	if data := s.askPlatform(); data.Hostname != "" {
+		if c, ok := s.firstSound([]hostname.Candidate{{Name: data.Hostname, Source: hostname.Metadata}}); ok {
+			return c
+		}
 	}
 	serial := hostname.FromSerial(prefix, hostname.ReadSerial("/"))
 	var leased string

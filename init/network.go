@@ -2,7 +2,10 @@ package main
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"weft/init/keep"
@@ -27,7 +30,8 @@ func (s *system) runLinks() {
 	s.board.Set(itemNetwork, ready.Pending, "no network device was found")
 	for s.ctx.Err() == nil {
 		err := link.Run(s.ctx, link.Config{
-			Links: s.links(), Sys: "/sys", Random: rand.Reader, Hostname: s.name, Go: s.goes,
+			Links: s.links(), Sys: "/sys", Random: rand.Reader, Hostname: s.name, UUID: s.uuidBytes, Go: s.goes,
+			Need:    func(module string) { s.need(module) },
 			Prepare: s.prepareUplink,
 			Step:    s.log.Took,
 			Problem: func(err error) { s.log.Problem("%v", err) },
@@ -50,6 +54,18 @@ func (s *system) name() string {
 	s.state.Lock()
 	defer s.state.Unlock()
 	return s.hostname
+}
+
+// uuidBytes is the node's identity, zero before it is known.
+func (s *system) uuidBytes() (id [16]byte) {
+	s.state.Lock()
+	text := s.uuid
+	s.state.Unlock()
+	raw, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+	if err == nil && len(raw) == len(id) {
+		copy(id[:], raw)
+	}
+	return id
 }
 
 // prepareUplink lets IPv6 routers configure an uplink, or keeps them from it,
@@ -76,12 +92,26 @@ func (s *system) uplinksChanged(ups []link.Uplink) {
 			close(s.seen)
 		}
 	}
+	if slices.ContainsFunc(ups, func(u link.Uplink) bool { return len(u.Addresses) > 0 }) {
+		select {
+		case <-s.addressed:
+		default:
+			close(s.addressed)
+		}
+	}
 	s.state.Unlock()
+	s.publisher.Poke()
+	select { // a default route that went may mean that accept_ra was changed
+	case s.advertised <- struct{}{}:
+	default:
+	}
+	s.askForTime(ups)
 	if err := keep.Write(runDir+"/etc/resolv.conf", []byte(link.Resolv(ups)), 0o644); err != nil {
 		s.log.Problem("%v", err)
 	}
 	if ok, why := link.Reached(s.links(), ups); ok {
 		s.board.Set(itemNetwork, ready.Good, "")
+		s.networkReached()
 	} else {
 		s.board.Set(itemNetwork, ready.Pending, why)
 	}

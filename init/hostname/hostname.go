@@ -23,6 +23,7 @@ type Source string
 const (
 	NodeFile Source = "node file"
 	Kept     Source = "kept"
+	Metadata Source = "metadata"
 	DHCP     Source = "dhcp"
 	Serial   Source = "serial number"
 	MAC      Source = "mac address"

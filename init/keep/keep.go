@@ -11,11 +11,32 @@ import (
 	"path/filepath"
 )
 
+// Unfinished ends the name of a file that is being written.
+const Unfinished = ".new"
+
+// Sweep removes the unfinished files in dir, which a power cut left there, and
+// returns their names. It must run before anybody writes there.
+func Sweep(dir string) (removed []string, err error) {
+	found, err := filepath.Glob(filepath.Join(dir, "*"+Unfinished))
+	if err != nil {
+		return nil, fmt.Errorf("keep: %w", err)
+	}
+	var errs []error
+	for _, path := range found {
+		if err := os.Remove(path); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, path)
+	}
+	return removed, errors.Join(errs...)
+}
+
 // Write replaces the file at path with data: a temporary file beside it is
 // written, synced and renamed over it, then the directory is synced. Only one
 // writer of a path may be at work at a time.
 func Write(path string, data []byte, mode fs.FileMode) (err error) {
-	tmp := path + ".new"
+	tmp := path + Unfinished
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", path, err)

@@ -66,3 +66,23 @@ func TestReadHasALimit(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestWhatAPowerCutLeftIsSwept(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"node.json", "node.json.new", "clock.new"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed, err := Sweep(dir)
+	if err != nil || len(removed) != 2 {
+		t.Errorf("removed %q, %v", removed, err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "node.json" {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if removed, err := Sweep(filepath.Join(dir, "nosuch")); err != nil || len(removed) > 0 {
+		t.Errorf("of nothing: %q, %v", removed, err)
+	}
+}

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
 
 	"weft/init/dhcp"
+	"weft/profiles"
 )
 
 // Route protocols (include/uapi/linux/rtnetlink.h), by which a reader of
@@ -41,6 +44,9 @@ func (m *manager) configure(up *uplink) {
 	for _, gateway := range up.conf.Gateways {
 		fail("gateway "+gateway.String(), netlink.RouteReplace(m.static(up, gateway)))
 	}
+	for _, r := range up.conf.Routes {
+		fail("route "+r.To.String(), netlink.RouteReplace(m.staticRoute(up, r)))
+	}
 	text := d.MAC.String()
 	if d.Driver != "" {
 		text += " " + d.Driver
@@ -71,6 +77,33 @@ func (m *manager) static(up *uplink, gateway netip.Addr) *netlink.Route {
 		r.Flags = int(netlink.FLAG_ONLINK)
 	}
 	return r
+}
+
+// staticRoute is a further route of the profile.
+func (m *manager) staticRoute(up *uplink, r profiles.Route) *netlink.Route {
+	k := &netlink.Route{LinkIndex: up.Device.Index, Dst: ipNet(r.To), Priority: r.Metric, Protocol: protoStatic}
+	if k.Priority == 0 {
+		k.Priority = metric(up.Uplink)
+	}
+	if !r.Via.IsValid() {
+		k.Scope = netlink.SCOPE_LINK
+		return k
+	}
+	k.Gw = r.Via.AsSlice()
+	if !onLink(r.Via, up.conf.Addresses) {
+		k.Flags = int(netlink.FLAG_ONLINK)
+	}
+	return k
+}
+
+// setSTP turns a bridge's spanning tree protocol on, which the netlink
+// library cannot.
+func setSTP(sys, name string) error {
+	path := filepath.Join(sys, "class/net", name, "bridge/stp_state")
+	if err := os.WriteFile(path, []byte("1\n"), 0); err != nil {
+		return fmt.Errorf("spanning tree: %w", err)
+	}
+	return nil
 }
 
 // onLink reports whether a gateway lies in the network of one of addresses.

@@ -69,7 +69,7 @@ func Choose(d Device, links []profiles.Link) (l profiles.Link, place int, ok boo
 		return profiles.Link{}, 0, d.Physical && d.Ethernet && !d.Wireless
 	}
 	for i, l := range links {
-		if Matches(d, l.Match) {
+		if name, _ := l.Virtual(); name != "" && name == d.Name || name == "" && Matches(d, l.Match) {
 			return l, i, true
 		}
 	}

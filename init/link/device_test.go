@@ -157,12 +157,12 @@ func TestResolv(t *testing.T) {
 	}{
 		"none": {nil, "# no name server is known\n"},
 		"in order, once each, three at most": {
-			[]Uplink{{DNS: []netip.Addr{addr("10.0.0.1"), addr("fe80::1%eth0"), addr("fd00::1")}, Domain: "a.example"},
-				{DNS: []netip.Addr{addr("10.0.0.1"), addr("10.0.0.2"), addr("10.0.0.3")}, Domain: "a.example"}},
+			[]Uplink{{DNS: []netip.Addr{addr("10.0.0.1"), addr("fe80::1%eth0"), addr("fd00::1")}, Domains: []string{"a.example"}},
+				{DNS: []netip.Addr{addr("10.0.0.1"), addr("10.0.0.2"), addr("10.0.0.3")}, Domains: []string{"a.example"}}},
 			"search a.example\nnameserver 10.0.0.1\nnameserver fd00::1\nnameserver 10.0.0.2\n",
 		},
 		"a domain that would write lines": {
-			[]Uplink{{DNS: []netip.Addr{addr("10.0.0.1")}, Domain: "x\nnameserver 6.6.6.6"}}, "nameserver 10.0.0.1\n",
+			[]Uplink{{DNS: []netip.Addr{addr("10.0.0.1")}, Domains: []string{"x\nnameserver 6.6.6.6"}}}, "nameserver 10.0.0.1\n",
 		},
 	} {
 		if got := Resolv(c.ups); got != c.want {

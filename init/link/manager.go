@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/init/dhcp"
+	"weft/init/dhcp6"
+	"weft/init/router"
 	"weft/profiles"
 )
 
@@ -26,10 +28,14 @@ type Config struct {
 	Sys string
 	// Random is for transaction ids.
 	Random io.Reader
-	// Hostname returns the node's name, empty before it has one.
+	// Hostname returns the node's name, empty before it has one; UUID its
+	// identity, by which DHCPv6 servers know it.
 	Hostname func() string
+	UUID     func() [16]byte
 	// Go starts a goroutine; a panic in one is init's to catch.
 	Go func(func())
+	// Need loads a kernel module, if it is not there yet.
+	Need func(module string)
 	// Prepare is called for each uplink that appears, before it is up.
 	Prepare func(name string, advertisements bool)
 	// Step reports a finished step.
@@ -48,19 +54,29 @@ type manager struct {
 	Config
 	ctx   context.Context
 	ups   map[int]*uplink
+	ports map[int]string // devices that lie below another, and which
 	tasks chan func()
+	// defaults are the default routes there are, if anybody waits for one.
+	defaults map[defaultRoute]bool
+	// names is when the next name server of a router runs out.
+	names *time.Timer
 }
 
 // uplink is one uplink with what is going on there.
 type uplink struct {
 	Uplink
-	conf    profiles.Link
-	cancel  context.CancelFunc
-	carrier chan bool // to the DHCP client; nil without one
-	began   time.Time // when the carrier came
+	conf     profiles.Link
+	cancel   context.CancelFunc
+	carriers []chan bool // to the DHCP clients
+	began    time.Time   // when the carrier came
 	// lease is what DHCP configured, when valid.
 	lease  dhcp.Lease
 	leased bool
+	// lease6 is the same of DHCPv6, mode what routers say of it, and routers
+	// the name servers they advertise.
+	lease6  dhcp6.Lease
+	modes   chan dhcp6.Mode
+	routers router.Table
 }
 
 // receiveBuffer holds the messages of a few thousand pod devices that come or
@@ -91,9 +107,18 @@ func Run(ctx context.Context, conf Config) error {
 	if err != nil {
 		return err
 	}
-	m := &manager{Config: conf, ctx: ctx, ups: make(map[int]*uplink), tasks: make(chan func())}
+	m := &manager{
+		Config: conf, ctx: ctx, ups: make(map[int]*uplink), ports: make(map[int]string),
+		tasks: make(chan func()), defaults: make(map[defaultRoute]bool), names: time.NewTimer(time.Hour),
+	}
+	defer m.names.Stop()
 	if err := loopback(); err != nil {
 		m.Problem(err)
+	}
+	m.Go(func() { m.hearRouters(ctx) })
+	routes, err := m.subscribeRoutes(failed)
+	if err != nil {
+		return err
 	}
 	m.changed()
 	for {
@@ -108,8 +133,12 @@ func Run(ctx context.Context, conf Config) error {
 				return m.over(lost)
 			}
 			m.address(u)
+		case u := <-routes:
+			m.route(u)
 		case f := <-m.tasks:
 			f()
+		case <-m.names.C:
+			m.changed()
 		case <-ctx.Done():
 			return nil
 		}
@@ -166,7 +195,11 @@ func (m *manager) link(u netlink.LinkUpdate) {
 	if u.Header.Type == unix.RTM_DELLINK {
 		// A bridge port that leaves its bridge is "deleted" in the bridge's
 		// family; the device stays.
-		if up != nil && u.IfInfomsg.Family == unix.AF_UNSPEC {
+		if u.IfInfomsg.Family != unix.AF_UNSPEC {
+			return
+		}
+		delete(m.ports, attrs.Index)
+		if up != nil {
 			up.cancel()
 			delete(m.ups, attrs.Index)
 			m.changed()
@@ -189,17 +222,22 @@ func (m *manager) link(u netlink.LinkUpdate) {
 	m.changed()
 }
 
-// tell passes the carrier on to the link's DHCP client: only the latest state
+// tell passes the carrier on to the link's DHCP clients: only the latest state
 // counts.
 func (m *manager) tell(up *uplink) {
-	if up.carrier == nil {
-		return
+	for _, carrier := range up.carriers {
+		latest(carrier, up.Carrier)
 	}
+}
+
+// latest puts a value into a channel with room for one, in place of one that
+// nobody took.
+func latest[T any](to chan T, value T) {
 	select {
-	case <-up.carrier:
+	case <-to:
 	default:
 	}
-	up.carrier <- up.Carrier
+	to <- value
 }
 
 // appear takes a device in if it is an uplink.
@@ -208,19 +246,30 @@ func (m *manager) appear(attrs *netlink.LinkAttrs) *uplink {
 	if len(attrs.PermHWAddr) > 0 {
 		mac = attrs.PermHWAddr
 	}
+	if attrs.Alias != mark && m.makes(attrs.Name) {
+		// Not ours, such as the bond0 that the bonding module brings along. It
+		// makes way for ours, which is told of again once it is marked.
+		return nil
+	}
 	d := ReadDevice(m.Sys, attrs.Index, attrs.Name, mac)
+	m.placeBelow(d)
 	conf, place, ok := Choose(d, m.Links)
 	if !ok || attrs.Flags&net.FlagLoopback != 0 {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
-	up := &uplink{Uplink: Uplink{Device: d, Place: place, DNS: conf.DNS}, conf: conf, cancel: cancel}
+	up := &uplink{Uplink: Uplink{Device: d, Place: place}, conf: conf, cancel: cancel}
 	m.ups[d.Index] = up
+	m.lookForDefaults(up)
 	m.Prepare(d.Name, WantsAdvertisements(conf))
 	m.configure(up)
 	if WantsDHCP(conf) && d.Ethernet {
-		up.carrier = make(chan bool, 1)
-		m.Go(func() { m.lease(ctx, d, attrs.HardwareAddr, up.carrier) })
+		carrier := make(chan bool, 1)
+		up.carriers = append(up.carriers, carrier)
+		m.Go(func() { m.lease(ctx, d, attrs.HardwareAddr, carrier) })
+	}
+	if WantsDHCP6(conf) && d.Ethernet {
+		m.startDHCP6(ctx, up, attrs.HardwareAddr)
 	}
 	m.changed()
 	return up
@@ -255,11 +304,12 @@ func (m *manager) address(u netlink.AddrUpdate) {
 // changed tells the uplinks, in the order of profile and device.
 func (m *manager) changed() {
 	list := make([]Uplink, 0, len(m.ups))
+	now, next := time.Now(), time.Time{}
 	for _, up := range m.ups {
-		u := up.Uplink
-		u.Addresses = slices.Clone(u.Addresses)
-		u.DNS = slices.Clone(u.DNS)
-		list = append(list, u)
+		list = append(list, up.known(now, &next))
+	}
+	if m.names.Reset(time.Hour); !next.IsZero() {
+		m.names.Reset(next.Sub(now))
 	}
 	slices.SortFunc(list, func(a, b Uplink) int {
 		if a.Place != b.Place {
@@ -310,8 +360,6 @@ func (m *manager) leased(index int, l dhcp.Lease, since time.Time) {
 	}
 	up.lease, up.leased = l, true
 	m.apply(up, since, before, had)
-	up.DNS = append(slices.Clone(up.conf.DNS), l.DNS...)
-	up.Domain = l.Domain
 	if !had || !before.Same(l) {
 		m.Step("dhcp "+up.Device.Name, time.Since(up.began), fmt.Sprintf("%s from %s", l.Address, l.Server))
 	}
@@ -326,7 +374,7 @@ func (m *manager) unleased(index int, why string) {
 		return
 	}
 	m.remove(up)
-	up.leased, up.DNS, up.Domain = false, up.conf.DNS, ""
+	up.lease, up.leased = dhcp.Lease{}, false
 	m.Problem(fmt.Errorf("dhcp on %s: %s", up.Device.Name, why))
 	m.changed()
 }

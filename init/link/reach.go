@@ -19,9 +19,13 @@ type Uplink struct {
 	Carrier bool
 	// Addresses are its usable global addresses.
 	Addresses []netip.Addr
-	// DNS and Domain are what is known of name servers there, best first.
-	DNS    []netip.Addr
-	Domain string
+	// DNS and Domains are what is known of name servers and search domains
+	// there, NTP of time servers, best first.
+	DNS     []netip.Addr
+	Domains []string
+	NTP     []netip.Addr
+	// Route4 and Route6 say that a default route of the family leads there.
+	Route4, Route6 bool
 }
 
 // Reached reports whether the uplinks are what the profile asks for: each
@@ -43,26 +47,68 @@ func Reached(links []profiles.Link, ups []Uplink) (bool, string) {
 	}
 	var missing []string
 	for i, l := range links {
+		if l.Optional {
+			continue
+		}
 		n := slices.IndexFunc(ups, func(u Uplink) bool { return u.Place == i })
-		switch {
-		case n < 0:
-			missing = append(missing, fmt.Sprintf("no device matches links[%d] (%s)", i, describe(l.Match)))
-		case !complete(l, ups[n]):
-			missing = append(missing, ups[n].Device.Name+" "+lacks(ups[n]))
+		if n < 0 {
+			missing = append(missing, fmt.Sprintf("no device matches links[%d] (%s)", i, describe(l)))
+		} else if text := lacksOf(l, ups[n]); text != "" {
+			missing = append(missing, ups[n].Device.Name+" "+text)
 		}
 	}
 	return len(missing) == 0, strings.Join(missing, ", ")
 }
 
-// complete reports whether a device has what its configuration promises: all
-// static addresses, and at least one address at all.
-func complete(l profiles.Link, u Uplink) bool {
-	for _, a := range l.Addresses {
-		if !slices.Contains(u.Addresses, a.Addr()) {
-			return false
+// lacksOf says what a device lacks of what its configuration waits for, empty
+// for nothing: what Wait names, or else an address and all static ones.
+func lacksOf(l profiles.Link, u Uplink) string {
+	for _, need := range l.Wait {
+		if !holds(u, need) {
+			return needs[need]
 		}
 	}
-	return len(u.Addresses) > 0
+	if len(l.Wait) > 0 {
+		return ""
+	}
+	for _, a := range l.Addresses {
+		if !slices.Contains(u.Addresses, a.Addr()) {
+			return lacks(u)
+		}
+	}
+	if len(u.Addresses) == 0 {
+		return lacks(u)
+	}
+	return ""
+}
+
+// needs say what is lacking, by the names of profiles.Link's Wait.
+var needs = map[string]string{
+	profiles.WaitCarrier: "has no carrier",
+	profiles.WaitAddress: "has no address",
+	profiles.WaitIPv4:    "has no IPv4 address",
+	profiles.WaitIPv6:    "has no IPv6 address",
+	profiles.WaitRoute4:  "has no IPv4 default route",
+	profiles.WaitRoute6:  "has no IPv6 default route",
+}
+
+// holds reports whether an uplink has what can be waited for.
+func holds(u Uplink, need string) bool {
+	switch need {
+	case profiles.WaitCarrier:
+		return u.Carrier
+	case profiles.WaitAddress:
+		return len(u.Addresses) > 0
+	case profiles.WaitIPv4:
+		return slices.ContainsFunc(u.Addresses, netip.Addr.Is4)
+	case profiles.WaitIPv6:
+		return slices.ContainsFunc(u.Addresses, netip.Addr.Is6)
+	case profiles.WaitRoute4:
+		return u.Route4
+	case profiles.WaitRoute6:
+		return u.Route6
+	}
+	return true // refused when the profile was read
 }
 
 // lacks says what a device without its addresses waits for.
@@ -76,8 +122,12 @@ func lacks(u Uplink) string {
 	return "has not all of its addresses"
 }
 
-// describe says a match for people.
-func describe(m profiles.Match) string {
+// describe says for people which device a link is.
+func describe(l profiles.Link) string {
+	if name, _ := l.Virtual(); name != "" {
+		return "name " + name
+	}
+	m := l.Match
 	var parts []string
 	for _, p := range []struct{ key, value string }{{"name", m.Name}, {"mac", m.MAC}, {"driver", m.Driver}} {
 		if p.value != "" {
@@ -89,6 +139,10 @@ func describe(m profiles.Match) string {
 
 // maxServers is how many name servers a resolver takes (MAXNS, resolv.conf(5)).
 const maxServers = 3
+
+// maxDomains is how many search domains a resolver takes (MAXDNSRCH,
+// resolv.conf(5)).
+const maxDomains = 6
 
 // Resolv is the text of /etc/resolv.conf for the uplinks. Link-local servers
 // are left out: their zone means nothing inside a container, and container
@@ -102,8 +156,10 @@ func Resolv(ups []Uplink) string {
 				servers = append(servers, a)
 			}
 		}
-		if u.Domain != "" && soundDomain(u.Domain) && !slices.Contains(domains, u.Domain) {
-			domains = append(domains, u.Domain)
+		for _, d := range u.Domains {
+			if soundDomain(d) && !slices.Contains(domains, d) && len(domains) < maxDomains {
+				domains = append(domains, d)
+			}
 		}
 	}
 	var b strings.Builder
@@ -121,5 +177,5 @@ func Resolv(ups []Uplink) string {
 
 // soundDomain keeps what a server sends from writing lines of its own.
 func soundDomain(s string) bool {
-	return len(s) <= 253 && strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
+	return s != "" && len(s) <= 253 && strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }

@@ -162,19 +162,23 @@ func follow(t *testing.T, links []profiles.Link) (<-chan []Uplink, <-chan string
 	states, names := make(chan []Uplink, 1000), make(chan string, 100)
 	// The sysfs mounted here shows another namespace's devices.
 	sys := t.TempDir()
-	dir := filepath.Join(sys, "class/net/up0")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "type"), []byte("1\n"), 0o644); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"up0", "lan.7", "bond0", "br0"} {
+		dir := filepath.Join(sys, "class/net", name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "type"), []byte("1\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		ended <- Run(ctx, Config{
 			Links: links, Sys: sys, Random: rand.Reader, Hostname: func() string { return "n1" },
+			UUID:    func() [16]byte { return [16]byte{1} },
 			Go:      func(f func()) { go f() },
+			Need:    func(string) {},
 			Prepare: func(name string, ra bool) { t.Logf("prepare %s %v", name, ra) },
 			Step:    func(name string, _ time.Duration, text string) { t.Logf("%s: %s", name, text) },
 			Problem: func(err error) { t.Logf("problem: %v", err) },

@@ -167,7 +167,12 @@ func (x *Index) Resolve(name string) []string {
 	if x.builtin[own] {
 		return nil
 	}
-	return slices.DeleteFunc(x.aliases.Match(name), func(m string) bool { return x.modules[m] == nil })
+	if found := x.Match(name); len(found) > 0 {
+		return found
+	}
+	// Aliases are written with dashes; who asks may have written underscores,
+	// which are the same to modprobe(8).
+	return x.Match(strings.ReplaceAll(name, "_", "-"))
 }
 
 // Has reports whether the kernel has a module or feature called name: in the

@@ -135,6 +135,12 @@ func (l *Loader) Load(name string, u Urgency) Result {
 	return res
 }
 
+// Has tells whether a name stands for a module that is there, built in or
+// loadable.
+func (l *Loader) Has(name string) bool {
+	return l.index.Has(name)
+}
+
 // LoadAll loads names side by side and gives each result to each, one at a
 // time, as it comes. It returns when all are done.
 func (l *Loader) LoadAll(names []string, u Urgency, each func(Result)) {

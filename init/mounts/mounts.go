@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +57,9 @@ func Late() []Mount {
 		// memory_recursiveprot: a guarantee on a slice reaches what is below
 		// it (Documentation/admin-guide/cgroup-v2.rst).
 		{Source: "cgroup2", Target: "/sys/fs/cgroup", Type: "cgroup2", Flags: plain, Data: "nsdelegate,memory_recursiveprot"},
+		// What the kernel kept of its last words, where the firmware or memory
+		// lets it (Documentation/ABI/testing/pstore).
+		{Source: "pstore", Target: "/sys/fs/pstore", Type: "pstore", Flags: plain, Optional: true},
 		{Source: "bpf", Target: "/sys/fs/bpf", Type: "bpf", Flags: plain, Data: "mode=0700", Optional: true},
 	}
 }
@@ -148,6 +152,35 @@ func Targets(mountinfo, prefix string) []string {
 		if target == prefix || strings.HasPrefix(target, strings.TrimSuffix(prefix, "/")+"/") {
 			found = append([]string{target}, found...)
 		}
+	}
+	return found
+}
+
+// Holding lists the mount points of a mountinfo text that keep the file system
+// mounted at target in use: those at or below target, and those elsewhere that
+// show a part of it. They come in the order to unmount them in, target last.
+func Holding(mountinfo, target string) []string {
+	device := ""
+	for line := range strings.Lines(mountinfo) {
+		if fields := strings.Fields(line); len(fields) >= 5 && unescape(fields[4]) == target {
+			device = fields[2]
+		}
+	}
+	below := Targets(mountinfo, target)
+	var found []string
+	for line := range strings.Lines(mountinfo) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		point := unescape(fields[4])
+		if point != target && (fields[2] == device || slices.Contains(below, point)) {
+			found = append(found, point)
+		}
+	}
+	slices.Reverse(found)
+	if device != "" {
+		found = append(found, target)
 	}
 	return found
 }

@@ -117,3 +117,20 @@ func FuzzTargets(f *testing.F) {
 		}
 	})
 }
+
+func TestHoldingFindsWhatKeepsAFileSystemInUse(t *testing.T) {
+	const info = `21 1 254:3 / / ro - erofs /dev/vda3 ro
+30 21 254:5 / /data rw - ext4 /dev/vda5 rw
+31 21 254:5 /etc/rancher /etc/rancher rw - ext4 /dev/vda5 rw
+32 30 0:40 / /data/var/lib/kubelet/pods/x/vol rw - tmpfs tmpfs rw
+33 21 0:41 / /run/other rw - tmpfs tmpfs rw
+34 31 254:5 /a\040b /run/a\040b rw - ext4 /dev/vda5 rw
+`
+	got := strings.Join(Holding(info, "/data"), ", ")
+	if want := "/run/a b, /data/var/lib/kubelet/pods/x/vol, /etc/rancher, /data"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := Holding(info, "/boot"); len(got) != 0 {
+		t.Errorf("what is not mounted is held by %q", got)
+	}
+}

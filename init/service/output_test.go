@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestRingKeepsTheLastLines(t *testing.T) {
@@ -60,6 +61,12 @@ func TestNotices(t *testing.T) {
 		"STATUS=":                          {HasStatus: true},
 		"STOPPING=1":                       {Stopping: true},
 		"READY=0\nMAINPID=5\nnonsense":     {},
+		"RELOADING=1\nMONOTONIC_USEC=5":    {Reloading: true},
+		"WATCHDOG=1":                       {Alive: true},
+		"WATCHDOG=trigger":                 {Wedged: true},
+		"WATCHDOG_USEC=20000000":           {Every: 20 * time.Second},
+		"WATCHDOG_USEC=-1":                 {},
+		"WATCHDOG_USEC=99999999999999":     {},
 		"STATUS=a=b":                       {Status: "a=b", HasStatus: true},
 		"":                                 {},
 	} {
@@ -71,9 +78,10 @@ func TestNotices(t *testing.T) {
 
 func FuzzParseNotice(f *testing.F) {
 	f.Add([]byte("READY=1\nSTATUS=x"))
+	f.Add([]byte("WATCHDOG=1\nWATCHDOG_USEC=1"))
 	f.Fuzz(func(t *testing.T, message []byte) {
-		if n := ParseNotice(message); strings.Contains(n.Status, "\n") {
-			t.Errorf("status %q", n.Status)
+		if n := ParseNotice(message); strings.Contains(n.Status, "\n") || n.Every < 0 || n.Every > maxWatchdog {
+			t.Errorf("%+v", n)
 		}
 	})
 }

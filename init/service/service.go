@@ -1,21 +1,13 @@
 // Package service runs the node's long-running programs: each in a cgroup of
-// its own, started again when it ends, with its output kept and its state
-// told.
+// its own, started when what it needs is there, started again when it ends,
+// with its output kept and its state told, and stopped in order.
 //
-// It speaks sd_notify(3) and needs no other word from a program. It has no
-// dependencies between services; who starts what when is init's business.
+// It speaks sd_notify(3) and needs no other word from a program. Which
+// services there are and what they need is init's business.
 package service
 
 import (
-	"context"
-	"fmt"
-	"io"
-	"net"
-	"os"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Spec says how a service is run.
@@ -25,10 +17,43 @@ type Spec struct {
 	// Path is the program, Args its arguments without its name.
 	Path string
 	Args []string
-	// Env is its whole environment; NOTIFY_SOCKET is added.
+	// Env is its whole environment; NOTIFY_SOCKET is added, and
+	// WATCHDOG_USEC when Watchdog is set. INVOCATION_ID must not be in it:
+	// K3s takes it for a sign of systemd.
 	Env []string
+	// Dir is its working directory; / when empty.
+	Dir string
+
+	// After are stages and services that must be up, or have failed, or be
+	// late, before it is started. Requires are such that must be up.
+	After, Requires []string
+	// WaitWithin is how long it waits for After; then it is started all the
+	// same. 0 waits for ever.
+	WaitWithin time.Duration
+
+	// Grace is how long it must have run to count as ready although it never
+	// said READY=1; 0 means that it has to say so.
+	Grace time.Duration
+	// ReadyWithin is how long it may take to be ready before it is told as
+	// late; 0 is for ever. A late service goes on.
+	ReadyWithin time.Duration
+	// Watchdog is how long it may go without WATCHDOG=1 once it is ready;
+	// then it is ended and started again. 0 is for ever.
+	Watchdog time.Duration
+	// Restart says what follows its end.
+	Restart Restart
 	// StopWithin is how long it may take to end after SIGTERM.
 	StopWithin time.Duration
+	// Alone ends the process only, and leaves what it started to itself: the
+	// containers of a Kubernetes go on while it is started again. Otherwise
+	// everything in the service's cgroup ends with it.
+	Alone bool
+
+	// Limits bound what it takes of the machine.
+	Limits Limits
+	// Capabilities are all it can ever have (capabilities(7)), by names such
+	// as CAP_NET_ADMIN; all of them when nil.
+	Capabilities []string
 	// OOMScore is its /proc/PID/oom_score_adj, -1000..1000.
 	OOMScore int
 }
@@ -39,32 +64,54 @@ type State int
 // The states of a service.
 const (
 	Starting State = iota
-	// Ready means that it said READY=1.
+	// Ready means that it said READY=1, or has run for its Grace.
 	Ready
 	// Down means that it ended and will be started again.
 	Down
 	// Stopped means that it was told to end, and did.
 	Stopped
+	// Waiting means that what it needs is not there yet.
+	Waiting
+	// Late means that it is not ready in time; it goes on.
+	Late
+	// Failed means that it ended, or cannot be started, and stays down.
+	Failed
+	// Done means that it ended well and is not to be started again.
+	Done
+	// Hung means that it was told to end and did not in time; it is killed.
+	Hung
+	// Wedged means that it has shown no life for too long; it is ended, which
+	// Down or Failed follows.
+	Wedged
 )
+
+// String is the state in one word.
+func (s State) String() string {
+	return [...]string{"starting", "ready", "down", "stopped", "waiting", "late", "failed", "done", "hung", "wedged"}[s]
+}
 
 // A Watcher hears of a service. Its methods are called one at a time for a
 // service and must not block.
 type Watcher interface {
-	// State is called at each change. Text explains Down: how it ended, when
-	// it is started again, and its last lines.
+	// State is called at each change. Text explains Down, Failed and Late:
+	// how it ended, what comes next, and its last lines.
 	State(name string, s State, text string)
 	// Status is called for each status line the service sends.
 	Status(name, text string)
 	// Warning is called for each line of output that is a warning or worse.
 	Warning(name, line string)
+	// Alive is called for each sign of life (WATCHDOG=1).
+	Alive(name string)
 }
 
 // A Process is a started program.
 type Process interface {
 	// Done tells once how it ended.
 	Done() <-chan Exit
-	// Stop asks it to end, Kill ends it and all it started.
+	// Stop asks it to end, Abort ends it and has it say where it was, Kill
+	// ends it and, unless it is Alone, all it started.
 	Stop()
+	Abort()
 	Kill()
 }
 
@@ -73,199 +120,4 @@ type Process interface {
 // output is read.
 type Launcher interface {
 	Launch(spec Spec, line func(string), notice func(Notice)) (Process, error)
-}
-
-// Run keeps a service running until ctx ends, then stops it: SIGTERM first,
-// and everything in its cgroup is killed when StopWithin has passed. It
-// returns when the service has ended.
-func Run(ctx context.Context, spec Spec, l Launcher, w Watcher, clock Clock) {
-	var back Backoff
-	for ctx.Err() == nil {
-		started := clock.Now()
-		text := runOnce(ctx, spec, l, w, clock)
-		if ctx.Err() != nil {
-			w.State(spec.Name, Stopped, text)
-			return
-		}
-		wait := back.Next(clock.Now().Sub(started))
-		w.State(spec.Name, Down, fmt.Sprintf("%s; starting again in %s", text, wait))
-		select {
-		case <-clock.After(wait):
-		case <-ctx.Done():
-			w.State(spec.Name, Stopped, "not running")
-		}
-	}
-}
-
-// tailLines is how many last lines are shown when a service dies.
-const tailLines = 15
-
-// runOnce runs a service until it ends or ctx does, and says how it ended.
-func runOnce(ctx context.Context, spec Spec, l Launcher, w Watcher, clock Clock) string {
-	events := make(chan func(), 64) // everything the watcher hears, in order
-	over := make(chan struct{})
-	defer close(over)
-	tell := func(f func()) {
-		select {
-		case events <- f:
-		case <-over:
-		}
-	}
-	ring := &Ring{}
-	line := func(s string) {
-		ring.Add(s)
-		if Warning(s) {
-			tell(func() { w.Warning(spec.Name, s) })
-		}
-	}
-	ready := false
-	notice := func(n Notice) {
-		tell(func() {
-			if n.HasStatus {
-				w.Status(spec.Name, n.Status)
-			}
-			if n.Ready && !ready {
-				ready = true
-				w.State(spec.Name, Ready, "")
-			}
-		})
-	}
-	w.State(spec.Name, Starting, "")
-	p, err := l.Launch(spec, line, notice)
-	if err != nil {
-		return err.Error()
-	}
-	stop := ctx.Done()
-	var kill <-chan time.Time
-	for {
-		select {
-		case f := <-events:
-			f()
-		case <-stop:
-			stop = nil
-			p.Stop()
-			kill = clock.After(spec.StopWithin)
-		case <-kill:
-			kill = nil
-			p.Kill()
-		case exit := <-p.Done():
-			for drained := false; !drained; {
-				select {
-				case f := <-events:
-					f()
-				default:
-					drained = true
-				}
-			}
-			text := exit.String()
-			if ctx.Err() == nil {
-				for _, s := range ring.Last(tailLines) {
-					text += "\n| " + s
-				}
-			}
-			return text
-		}
-	}
-}
-
-// A Host is the Launcher of the real system.
-type Host struct {
-	// Reaper starts and waits for the processes.
-	Reaper *Reaper
-	// Cgroups holds them; nil leaves them in init's own.
-	Cgroups *Cgroups
-	// NotifyDir is where notify sockets are made.
-	NotifyDir string
-}
-
-var _ Launcher = Host{}
-
-// Launch starts a service.
-func (h Host) Launch(spec Spec, line func(string), notice func(Notice)) (_ Process, err error) {
-	path := h.NotifyDir + "/" + spec.Name + ".sock"
-	notices, err := listenNotify(path)
-	if err != nil {
-		return nil, err
-	}
-	out, in, err := os.Pipe()
-	if err != nil {
-		notices.Close()
-		return nil, fmt.Errorf("output of %s: %w", spec.Name, err)
-	}
-	defer in.Close()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		notices.Close()
-		out.Close()
-		return nil, err
-	}
-	defer null.Close()
-	attr := &syscall.ProcAttr{
-		Dir:   "/",
-		Env:   append(append([]string(nil), spec.Env...), "NOTIFY_SOCKET="+path),
-		Files: []uintptr{null.Fd(), in.Fd(), in.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	}
-	if h.Cgroups != nil {
-		if dir, err := h.Cgroups.Make(spec.Name); err == nil {
-			defer dir.Close()
-			attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
-		} else {
-			line("level=WARN " + err.Error()) // it runs all the same
-		}
-	}
-	pid, exited, err := h.Reaper.Start(spec.Path, append([]string{spec.Path}, spec.Args...), attr)
-	if err != nil {
-		notices.Close()
-		out.Close()
-		return nil, err
-	}
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), fmt.Appendf(nil, "%d", spec.OOMScore), 0o644)
-	p := &process{pid: pid, name: spec.Name, cgroups: h.Cgroups, done: make(chan Exit, 1)}
-	go p.watch(exited, out, notices, line, notice)
-	return p, nil
-}
-
-// process is a Process of the real system.
-type process struct {
-	pid     int
-	name    string
-	cgroups *Cgroups
-	done    chan Exit
-}
-
-// drainOutput is how long output is still read after the process ended: a
-// child it left behind may hold the other end open for ever.
-const drainOutput = 200 * time.Millisecond
-
-// watch passes output and notices on until the process has ended.
-func (p *process) watch(exited <-chan Exit, out io.ReadCloser, notices *net.UnixConn, line func(string), notice func(Notice)) {
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		readLines(out, line)
-	}()
-	go readNotices(notices, notice)
-	exit := <-exited
-	timer := time.NewTimer(drainOutput)
-	defer timer.Stop()
-	select {
-	case <-read:
-	case <-timer.C:
-	}
-	out.Close()
-	notices.Close()
-	p.done <- exit
-}
-
-func (p *process) Done() <-chan Exit { return p.done }
-
-// Stop asks the process itself, not its children: those are its own to end.
-func (p *process) Stop() { _ = unix.Kill(p.pid, unix.SIGTERM) }
-
-func (p *process) Kill() {
-	if p.cgroups != nil && p.cgroups.Kill(p.name) == nil {
-		return
-	}
-	_ = unix.Kill(-p.pid, unix.SIGKILL) // its session's process group
 }

@@ -32,12 +32,14 @@ func (c *fakeClock) After(d time.Duration) <-chan time.Time {
 type fakeProcess struct {
 	done          chan Exit
 	stopped, kill chan struct{}
+	aborted       chan struct{}
 	line          func(string)
 	notice        func(Notice)
 }
 
 func (p *fakeProcess) Done() <-chan Exit { return p.done }
 func (p *fakeProcess) Stop()             { close(p.stopped) }
+func (p *fakeProcess) Abort()            { close(p.aborted) }
 func (p *fakeProcess) Kill()             { close(p.kill) }
 
 // fakeLauncher hands each started program to the test.
@@ -50,7 +52,7 @@ func (l *fakeLauncher) Launch(_ Spec, line func(string), notice func(Notice)) (P
 	if l.fails != nil {
 		return nil, l.fails
 	}
-	p := &fakeProcess{done: make(chan Exit, 1), stopped: make(chan struct{}), kill: make(chan struct{}), line: line, notice: notice}
+	p := &fakeProcess{done: make(chan Exit, 1), stopped: make(chan struct{}), kill: make(chan struct{}), aborted: make(chan struct{}), line: line, notice: notice}
 	l.started <- p
 	return p, nil
 }
@@ -59,10 +61,11 @@ func (l *fakeLauncher) Launch(_ Spec, line func(string), notice func(Notice)) (P
 type heard chan string
 
 func (h heard) State(_ string, s State, text string) {
-	h <- strings.TrimSpace(fmt.Sprintf("%s %s", map[State]string{Starting: "starting", Ready: "ready", Down: "down", Stopped: "stopped"}[s], text))
+	h <- strings.TrimSpace(fmt.Sprintf("%s %s", s, text))
 }
 func (h heard) Status(_, text string)  { h <- "status " + text }
 func (h heard) Warning(_, line string) { h <- "warning " + line }
+func (h heard) Alive(string)           { h <- "alive" }
 
 func (h heard) expect(t *testing.T, want string) {
 	t.Helper()
@@ -160,6 +163,7 @@ func TestStopKillsWhatDoesNotListen(t *testing.T) {
 	cancel()
 	next(t, p.stopped)
 	c.fire <- time.Time{}
+	h.expect(t, "hung it did not end within 5s of being asked and is killed")
 	next(t, p.kill)
 	p.done <- Exit{Code: -1, Signal: syscall.SIGKILL}
 	h.expect(t, "stopped ended by signal 9 (killed)")

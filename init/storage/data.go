@@ -17,6 +17,9 @@ type Filesystem interface {
 	// Probe reports why the device holds no file system of ours; nil when it
 	// does.
 	Probe(device string) error
+	// SetAside keeps what the device holds, if there is room, and returns the
+	// device's size afterwards. When it keeps nothing, it returns size.
+	SetAside(device string, size int64) int64
 	// Make makes a new, empty file system of the given size.
 	Make(device string, bytes int64) error
 	// Mount mounts the device.
@@ -24,8 +27,9 @@ type Filesystem interface {
 }
 
 // Open mounts the data partition, size bytes long. One that holds no sound
-// file system gets a new one in its place, and remade then says why: without
-// it the node could not work at all, and with it the loss is told.
+// file system gets a new one in its place, the old one set aside if there is
+// room, and remade then says why: without it the node could not work at all,
+// and with it the loss is told.
 //
 // What is no fault of the data, such as a kernel without ext4, is returned as
 // an error and changes nothing on disk.
@@ -44,6 +48,7 @@ func Open(fs Filesystem, device string, size int64) (remade, err error) {
 		}
 		damage = fmt.Errorf("mount: %w", err)
 	}
+	size = fs.SetAside(device, size)
 	if err := fs.Make(device, min(size, MadeSize)); err != nil {
 		return damage, fmt.Errorf("make a new file system on %s: %w", device, err)
 	}

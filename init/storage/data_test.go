@@ -19,6 +19,15 @@ type fakeFS struct {
 
 func (f *fakeFS) Probe(string) error { return f.probe }
 
+// SetAside keeps three quarters of what is large.
+func (f *fakeFS) SetAside(_ string, size int64) int64 {
+	if size < 4<<30 {
+		return size
+	}
+	f.log = append(f.log, "aside")
+	return size / 4
+}
+
 func (f *fakeFS) Make(_ string, bytes int64) error {
 	f.log = append(f.log, fmt.Sprintf("make %d", bytes>>20))
 	return f.make
@@ -42,6 +51,8 @@ func TestOpen(t *testing.T) {
 	}{
 		"sound":                   {fakeFS{mounts: []error{nil}}, 1 << 30, "mount", "", ""},
 		"garbage is made new":     {fakeFS{probe: noFS, mounts: []error{nil}}, 1 << 30, "make 128,mount", "no ext4", ""},
+		"room to keep the old":    {fakeFS{probe: noFS, mounts: []error{nil}}, 4 << 30, "aside,make 128,mount", "no ext4", ""},
+		"sound and large":         {fakeFS{mounts: []error{nil}}, 4 << 30, "mount", "", ""},
 		"small stays small":       {fakeFS{probe: noFS, mounts: []error{nil}}, 64 << 20, "make 64,mount", "no ext4", ""},
 		"damage below":            {fakeFS{mounts: []error{unix.EUCLEAN, nil}}, 1 << 30, "mount,make 128,mount", "mount: ", ""},
 		"a journal beyond repair": {fakeFS{mounts: []error{unix.EIO, nil}}, 1 << 30, "mount,make 128,mount", "mount: ", ""},

@@ -25,7 +25,11 @@ func GrowPartition(p Partition) (Growth, error) {
 	if err != nil {
 		return Growth{}, fmt.Errorf("grow %s: %w", p.Name, err)
 	}
-	g, err := PlanGrowth(disk, geometry, p.ID)
+	plan := PlanGrowth
+	if IsMBR(p.ID) {
+		plan = PlanMBRGrowth
+	}
+	g, err := plan(disk, geometry, p.ID)
 	if err != nil || g.Why == "" {
 		return g, err
 	}
@@ -36,7 +40,7 @@ func GrowPartition(p Partition) (Growth, error) {
 		return g, nil
 	}
 	sector := int64(geometry.SectorSize)
-	if err := resizePartition(disk, p.Number, int64(g.First)*sector, int64(g.Last-g.First+1)*sector); err != nil {
+	if err := blkpg(disk, unix.BLKPG_RESIZE_PARTITION, p.Number, int64(g.First)*sector, int64(g.Last-g.First+1)*sector); err != nil {
 		return Growth{}, fmt.Errorf("grow %s: tell the kernel: %w; the new size counts from the next boot", p.Name, err)
 	}
 	return g, nil
@@ -65,17 +69,6 @@ func Bytes(device *os.File) (int64, error) {
 		return 0, fmt.Errorf("size of %s: %w", device.Name(), errno)
 	}
 	return int64(size), nil
-}
-
-// resizePartition tells the kernel a partition's new length, in bytes, by
-// BLKPG_RESIZE_PARTITION (include/uapi/linux/blkpg.h).
-func resizePartition(disk *os.File, number int, start, length int64) error {
-	part := unix.BlkpgPartition{Start: start, Length: length, Pno: int32(number)}
-	arg := unix.BlkpgIoctlArg{Op: unix.BLKPG_RESIZE_PARTITION, Datalen: int32(unsafe.Sizeof(part)), Data: (*byte)(unsafe.Pointer(&part))}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, disk.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg))); errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // slack is how much shorter than its partition a file system may stay, in

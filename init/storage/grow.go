@@ -110,10 +110,16 @@ func (t Table) last(id string) (int, Entry, error) {
 
 // write fills in the writes of a growth.
 func (g *Growth) write(t Table, d Disk, index int, lastUsable uint64, mbr []byte) {
-	sector := int64(d.SectorSize)
 	entries := bytes.Clone(t.entries)
 	size := int(t.u32(offEntrySize))
 	binary.LittleEndian.PutUint64(entries[index*size+40:], g.Last)
+	g.writeEntries(t, d, entries, lastUsable, mbr)
+}
+
+// writeEntries fills in the writes that give both copies of a table other
+// entries.
+func (g *Growth) writeEntries(t Table, d Disk, entries []byte, lastUsable uint64, mbr []byte) {
+	sector := int64(d.SectorSize)
 	end := d.Sectors - 1
 
 	backupEntries := lastUsable + 1

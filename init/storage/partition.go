@@ -1,9 +1,11 @@
 // Package storage finds the node's partitions, keeps the data partition whole
 // and lets it grow to the end of its disk.
 //
-// It edits GPT tables only to move the backup to the end of the disk and to
-// lengthen the last partition; it makes no partitions. File systems are made
-// by package ext4.
+// It edits partition tables only to move a GPT's backup to the end of the
+// disk, to lengthen the last partition of a GPT or an MBR, and to set a damaged
+// data partition aside. File systems are made by package ext4; there is no
+// e2fsck on a node: what its journal cannot put right, and the kernel refuses
+// to mount, is beyond repair here.
 package storage
 
 import (
