@@ -44,6 +44,7 @@ func bootsOnce(t *testing.T, firmware vm.Firmware) *inspect.Image {
 	e := n.ready()
 	t.Logf("ready after %.2f s, with %.1f s of CPU", e.Uptime, n.CPUSeconds())
 	held := n.held()
+	t.Logf("resident, in bytes: %v", held.Resident)
 	n.blessed()
 	n.powerOff()
 	n.noProblems()

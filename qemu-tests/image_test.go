@@ -59,6 +59,11 @@ func options(board, profile string) (builder.Options, error) {
 	if err != nil {
 		return builder.Options{}, err
 	}
+	return optionsOf(p, filepath.Dir(board))
+}
+
+// optionsOf is [options] for a plan whose board file is in baseDir.
+func optionsOf(p plan.Plan, baseDir string) (builder.Options, error) {
 	source, results, err := supply()
 	if err != nil {
 		return builder.Options{}, err
@@ -67,7 +72,7 @@ func options(board, profile string) (builder.Options, error) {
 	return builder.Options{
 		Plan: p, Source: source, Results: results, Program: program,
 		LockFile: filepath.Join(dir, "weft.lock"),
-		BaseDir:  filepath.Dir(board),
+		BaseDir:  baseDir,
 		Out:      filepath.Join(dir, p.Name()+".img"),
 	}, err
 }

@@ -21,6 +21,16 @@ func isPod(a netip.Addr) bool { return pods[0].Contains(a) || pods[1].Contains(a
 // pods are there, of both families, and all of them inside VXLAN.
 func onlyTunnelled(t *testing.T, pcap string) {
 	t.Helper()
+	// A request and an answer, at least.
+	if tunnelled := tunnelled(t, pcap); tunnelled[false] < 2 || tunnelled[true] < 2 {
+		t.Errorf("packets of pods in VXLAN: %d by IPv4, %d by IPv6; want some of each", tunnelled[false], tunnelled[true])
+	}
+}
+
+// tunnelled counts the packets of pods inside VXLAN, by whether they are IPv6.
+// It fails the test when there is one outside.
+func tunnelled(t *testing.T, pcap string) map[bool]int {
+	t.Helper()
 	f, err := os.Open(pcap)
 	if err != nil {
 		t.Fatal(err)
@@ -52,10 +62,7 @@ func onlyTunnelled(t *testing.T, pcap string) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// A request and an answer, at least.
-	if tunnelled[false] < 2 || tunnelled[true] < 2 {
-		t.Errorf("packets of pods in VXLAN: %d by IPv4, %d by IPv6; want some of each", tunnelled[false], tunnelled[true])
-	}
+	return tunnelled
 }
 
 // A packet is what matters here of an IP packet.
