@@ -126,3 +126,7 @@ type Lock struct {
 
 // LockVersion is what the weft key of every cluster lock must say.
 const LockVersion = "cluster-lock/v1"
+
+// SecretsVersion is what the weft key of every secrets file of a cluster must
+// say.
+const SecretsVersion = "cluster-secrets/v1"

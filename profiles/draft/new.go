@@ -1,6 +1,9 @@
 package draft
 
-import "weft/profiles"
+import (
+	"weft/profiles"
+	"weft/profiles/cluster"
+)
 
 // Profile and Cluster are the names of the files of a cluster.
 func Profile(name string) string { return name + ".yaml" }
@@ -14,7 +17,7 @@ func Secrets(name string) string { return name + "-secrets.yaml" }
 // SecretsText is a secrets file with a token; one to fill in when it is empty.
 func SecretsText(token string) []byte {
 	text := "# The secrets of the cluster, for nobody else to read (chmod 600). They are no\n" +
-		"# part of an image.\n#\n# token is what nodes join with.\n"
+		"# part of an image.\n#\n# token is what nodes join with.\nweft: " + cluster.SecretsVersion + "\n"
 	if token == "" {
 		return []byte(text + "# token: K10...\n")
 	}
