@@ -43,7 +43,8 @@ demo: deps-demo bin/weft ## build a two-node cluster, boot it, show pods pinging
 
 test: deps bin/weft ## everything: lint, units, namespaces, boots
 	$(MAKE) lint
-	$(GO) test $$($(GO) list ./... | grep -v /qemu-tests)
+	$(GO) test $$($(GO) list ./... | grep -v -e /qemu-tests -e /netd/chaos)
+	$(GO) test ./netd/chaos
 	$(GO) test -timeout 40m ./qemu-tests/...
 
 bench: deps bin/weft ## print every figure as: name value unit
