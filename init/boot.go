@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -64,7 +65,8 @@ type system struct {
 	uplinks  []link.Uplink
 	seen     chan struct{} // closed when the first uplink was seen
 	clock    clockKeeper
-	cloud    cloud // set before anything runs side by side
+	cloud    cloud       // set before anything runs side by side
+	leaving  atomic.Bool // the node is being stopped
 	// addressed is closed when the first uplink has an address.
 	addressed chan struct{}
 	stateDir  string // where state is kept; empty when nowhere lasting

@@ -82,6 +82,7 @@ func (s *system) prepareUplink(name string, advertisements bool) {
 
 // uplinksChanged looks at the uplinks anew.
 func (s *system) uplinksChanged(ups []link.Uplink) {
+	s.askForTime(ups)
 	s.state.Lock()
 	first := len(s.uplinks) == 0 && len(ups) > 0
 	s.uplinks = ups
@@ -105,7 +106,6 @@ func (s *system) uplinksChanged(ups []link.Uplink) {
 	case s.advertised <- struct{}{}:
 	default:
 	}
-	s.askForTime(ups)
 	if err := keep.Write(runDir+"/etc/resolv.conf", []byte(link.Resolv(ups)), 0o644); err != nil {
 		s.log.Problem("%v", err)
 	}

@@ -373,7 +373,7 @@ func (w *serviceWatcher) fetch() {
 			continue
 		}
 		status, err := getStatus(ctx, profiles.DefaultNetdPaths.Socket)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || w.leaving.Load() {
 			return // netd is being stopped; that it does not answer says nothing
 		}
 		if err != nil {

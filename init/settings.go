@@ -37,6 +37,13 @@ func (s *system) writeSysctls() {
 	s.settle(itemSysctls, errors.Join(errs...))
 }
 
+// isUplink reports whether a device is an uplink that has been prepared.
+func (s *system) isUplink(name string) bool {
+	s.state.Lock()
+	defer s.state.Unlock()
+	return slices.ContainsFunc(s.uplinks, func(u link.Uplink) bool { return u.Device.Name == name })
+}
+
 // writeSetting makes a setting. One of a device that has just gone is made
 // when the device comes back; one whose device was made anew meanwhile is
 // tried once more.
@@ -123,7 +130,11 @@ func (s *system) watchSettings() {
 // node's router. All other settings are only compared, in the status: K3s,
 // kubelet and people may have reasons to change those.
 func (s *system) guardAdvertisements() {
-	guarded := slices.DeleteFunc(s.wantedSettings(), func(w sysctl.Setting) bool { return !sysctl.IsAcceptRA(w.Name) })
+	guarded := slices.DeleteFunc(s.wantedSettings(), func(w sysctl.Setting) bool {
+		device, own := sysctl.Device(w.Name)
+		// A device that has just appeared is about to be prepared.
+		return !sysctl.IsAcceptRA(w.Name) || own && !s.isUplink(device)
+	})
 	for _, f := range sysctl.Wrong(sysctl.Check(guarded, readSetting, devicePresent)) {
 		if f.Have == "" {
 			continue // it went meanwhile, or cannot be read; the status says so

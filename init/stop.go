@@ -31,6 +31,7 @@ const (
 // stop ends the node. It does not return.
 func (s *system) stop(r power.Request) {
 	why := r.Why + ", " + r.Action.String()
+	s.leaving.Store(true)
 	s.log.Stopping(why)
 	// Whatever hangs below, the machine goes down.
 	bound := s.supervisor.Bound() + othersWithin + leaveWithin + stopSlack

@@ -81,6 +81,17 @@ func (s *system) saneClock() {
 	timer := time.NewTimer(saneWithin)
 	defer timer.Stop()
 	select {
+	case <-s.addressed: // by then the networks have named their servers
+	case <-s.clock.sane:
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+	if !s.clock.servers.Known() {
+		s.log.Note("clock: no time server is known; services start by the clock there is, %s", time.Now().UTC().Format(time.RFC3339))
+		s.clockIsSane()
+		return
+	}
+	select {
 	case <-s.clock.sane:
 	case <-timer.C:
 		s.log.Problem("clock: no time server has answered for %d s; services start by the clock there is, %s",

@@ -61,6 +61,12 @@ func (s *Servers) Set(names []string) {
 	s.changed = make(chan struct{})
 }
 
+// Known reports whether there is any server.
+func (s *Servers) Known() bool {
+	names, _ := s.get()
+	return len(names) > 0
+}
+
 // get returns the servers and what is closed when they change.
 func (s *Servers) get() ([]string, <-chan struct{}) {
 	s.mu.Lock()
