@@ -31,6 +31,11 @@
 //     true, and "no longer" after it has ceased to be, whenever a node dies.
 //   - A node starts only when it has no lane, so an answer to an earlier
 //     rotation never counts for this one.
+//   - Leases that were kept on disk change nothing: after a boot a node waits
+//     for the store before it forgets a lane or takes a step.
+//   - A handshake on a main device proves the new key only if the peer was out
+//     of the device when the key changed, or if it is later than the change:
+//     the kernel tells of handshakes of earlier keys too.
 //
 // A peer that cannot take part, because it knows no lanes or is down, is
 // waited for no longer than [PatienceDown] or [Patience]. It stays in the main

@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weft/netd/wanted"
 )
 
 const (
@@ -310,7 +312,7 @@ func rotate(n *node) error {
 			last = s.Rotation
 			say("rotation: %s", last)
 		}
-		if mainKey(s) == old || s.Rotation != "" || len(s.Kernel.Links) != len(before.Kernel.Links) {
+		if mainKey(s) == old || s.Rotation != "" || len(s.Kernel.Links) != mainDevices(s) {
 			return fmt.Errorf("key %s, rotation %q, %d devices", mainKey(s), s.Rotation, len(s.Kernel.Links))
 		}
 		return nil
@@ -320,6 +322,17 @@ func rotate(n *node) error {
 	}
 	say("key was %s, is %s", old, mainKey(after))
 	return pings.lost(300)
+}
+
+// mainDevices is how many devices there are that are no lanes.
+func mainDevices(s status) int {
+	n := 0
+	for _, l := range s.Kernel.Links {
+		if !wanted.IsLane(l.Name) {
+			n++
+		}
+	}
+	return n
 }
 
 func mainKey(s status) string {
@@ -362,14 +375,15 @@ func through(middle func() error) error {
 		})
 		return err
 	}
-	before := len(s.Kernel.Links)
-	if err := lane(2 * before); err != nil {
+	// Another node may be at it already.
+	mains := mainDevices(s)
+	if err := lane(2 * mains); err != nil {
 		return err
 	}
 	if err := middle(); err != nil {
 		return err
 	}
-	if err := lane(before); err != nil {
+	if err := lane(mains); err != nil {
 		return err
 	}
 	return pings.lost(300)
