@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,6 +106,7 @@ func (r *run) etcdAway(what string, begin, end func(t tb)) bool {
 func (r *run) wipeEtcd() bool {
 	return r.store(func() {
 		r.say("etcd emptied")
+		r.forgotten = append(r.forgotten, r.strangers()...)
 		r.timeline.connected(time.Now(), 0, false)
 		r.cluster.Etcd.Wipe(r.t)
 		r.timeline.connected(time.Now(), 0, true)
@@ -132,31 +132,6 @@ func (r *run) cut() bool {
 }
 
 const leasesDir = etcd.DefaultPrefix + "/subnets/"
-
-// junk are keys that no node wrote.
-var junk = []struct{ key, value string }{
-	{"garbage", "x"},
-	{"", "{}"},
-	{"0.0.0.0-0", `{"PublicIP":"10.0.0.66","PublicIPv6":"fd00:10::42","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:66"}}`},
-	{"10.0.0.0-8&fd00:0:0:0::-16", `{"PublicIP":"10.0.0.67","PublicIPv6":"fd00:10::43","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:67"},"BackendV6Data":{"VNI":1,"VtepMAC":"02:00:00:00:00:67"}}`},
-	{"192.168.7.0-24&fd42:0:0:7::-64", `{"PublicIP":"10.0.0.68","PublicIPv6":"fd00:10::44","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:68"},"BackendV6Data":{"VNI":1,"VtepMAC":"02:00:00:00:00:68"}}`},
-	{"10.244.0.0-16&fd42::-48", `{"PublicIP":"10.0.0.69","PublicIPv6":"fd00:10::45","BackendType":"host-gw"}`},
-	{"10.244.200.0-24&fd42:0:0:c8::-64", `{"PublicIP":"10.0.0.70","PublicIPv6":null,"BackendType":"vxlan"`},
-	{"10.244.201.0-24", `{"PublicIP":"999.0.0.1","BackendType":7}`},
-	{"10.244.202.0-24&fd42:0:0:ca::-64", `{"PublicIP":"10.0.0.1","PublicIPv6":"fd00:10::1","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:70"}}`},
-	{"10.244.203.0-24&fd42:0:0:cb::-64", strings.Repeat("[", 100_000)},
-}
-
-func (r *run) corrupt() bool {
-	return r.store(func() {
-		j := junk[r.random.IntN(len(junk))]
-		r.say("etcd: %.40q = %.20q…", j.key, j.value)
-		r.cluster.Etcd.Put(r.t, leasesDir+j.key, j.value)
-		r.later(r.between(time.Second, 20*time.Second), func() {
-			r.store(func() { r.cluster.Etcd.Delete(r.t, leasesDir+j.key) })
-		})
-	})
-}
 
 // overwrite writes nonsense over a lease. Its node writes it again; that of one
 // that cannot, because it is down, counts as its peers knew it.
@@ -191,8 +166,9 @@ func (r *run) clone(x *netdtest.Node) string {
 
 func (r *run) cloneBeside() bool {
 	x := r.anyNode()
-	return r.store(func() {
-		key := leasesDir + fmt.Sprintf("10.244.21%d.0-24&fd42:0:0:d%d::-64", x.Number, x.Number)
+	name := fmt.Sprintf("10.244.%d.0-24&fd42:0:0:%x::-64", 210+x.Number, 210+x.Number)
+	return !r.given(name) && r.store(func() {
+		key := leasesDir + name
 		r.say("%s: cloned, with other subnets", x.Name)
 		r.cluster.Etcd.Put(r.t, key, r.clone(x))
 		r.later(r.between(2*time.Second, 10*time.Second), func() { r.store(func() { r.cluster.Etcd.Delete(r.t, key) }) })

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"weft/netd/lease"
+	"weft/profiles"
 )
 
 // Contested reports whether a lease was refused because another node has what
@@ -14,9 +15,18 @@ func (p Plan) Contested() bool {
 	return slices.ContainsFunc(p.Refusals, func(r Refusal) bool { return r.Rival != "" && r.Rival != p.node.Name })
 }
 
+// What a lease has been honoured for in a family, the more the higher.
+const (
+	seatNone   = 0
+	seatSubnet = 1 // its subnet leads to somebody
+	seatExact  = 2 // its subnet leads to its address
+)
+
 // Incumbents brings leases into the order in which [For] should see them when
 // some exclude each other: those that are honoured already come first, so
-// that a clone that appears takes nothing from the node it is a clone of.
+// that a clone that appears takes nothing from the node it is a clone of. A
+// lease with a subnet that is honoured at another address follows: a node that
+// has moved keeps its subnets, in which its pods are, and its clone has others.
 //
 // Honoured are the leases of peers, those of the plan before, and those whose
 // objects are in have, what the kernel holds: it is the memory that lasts
@@ -28,9 +38,10 @@ func (p Plan) Incumbents(peers []Peer, have State, leases []lease.Lease) []lease
 		subnet  netip.Prefix
 		address netip.Addr
 	}
-	seats := make(map[seat]bool, len(peers))
+	seats, subnets := make(map[seat]bool, len(peers)), led(have)
 	for _, peer := range peers {
 		seats[seat{peer.Node, peer.Subnet, peer.Address}] = true
+		subnets[peer.Subnet] = true
 	}
 	type claim struct {
 		lease.Lease
@@ -41,10 +52,15 @@ func (p Plan) Incumbents(peers []Peer, have State, leases []lease.Lease) []lease
 		claims[i].Lease = l
 		for _, judge := range p.judges {
 			peer, refusal := judge.alone(l)
-			if refusal == nil && (seats[seat{peer.Node, peer.Subnet, peer.Address}] ||
-				holds(have, p.backend, p.node, judge.family, peer)) {
-				claims[i].rank++
+			rank := seatNone
+			switch {
+			case refusal != nil:
+			case seats[seat{peer.Node, peer.Subnet, peer.Address}] || holds(have, p.backend, p.node, judge.family, peer):
+				rank = seatExact
+			case subnets[peer.Subnet]:
+				rank = seatSubnet
 			}
+			claims[i].rank += rank
 		}
 	}
 	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(b.rank, a.rank) })
@@ -53,6 +69,47 @@ func (p Plan) Incumbents(peers []Peer, have State, leases []lease.Lease) []lease
 		ordered[i] = c.Lease
 	}
 	return ordered
+}
+
+// led are the subnets that state leads to somebody.
+func led(state State) map[netip.Prefix]bool {
+	subnets := make(map[netip.Prefix]bool, len(state.Routes))
+	for _, r := range state.Routes {
+		subnets[r.Dst] = true
+	}
+	for _, peer := range state.Peers {
+		for _, subnet := range peer.AllowedIPs {
+			subnets[subnet] = true
+		}
+	}
+	return subnets
+}
+
+// straysLast are leases with those at the end that have a subnet outside the
+// network: they are of no node of this network, so what they ask for inside of
+// it is theirs only where nobody else asks. The rest keep their order.
+func straysLast(network profiles.Network, leases []lease.Lease) []lease.Lease {
+	strays := func(l lease.Lease) bool {
+		return slices.ContainsFunc(network.Pods, func(pods netip.Prefix) bool {
+			subnet := l.Half(pods.Addr().Is6()).Subnet
+			return subnet.IsValid() && outside(pods, subnet)
+		})
+	}
+	if !slices.ContainsFunc(leases, strays) {
+		return leases
+	}
+	ordered := slices.DeleteFunc(slices.Clone(leases), strays)
+	for _, l := range leases {
+		if strays(l) {
+			ordered = append(ordered, l)
+		}
+	}
+	return ordered
+}
+
+// outside reports whether a subnet is not one of a network.
+func outside(network, subnet netip.Prefix) bool {
+	return subnet.Bits() < network.Bits() || !network.Contains(subnet.Addr())
 }
 
 // holds reports whether state has all that reaches a peer, and that there is

@@ -248,7 +248,7 @@ func (j *judge) subnet(l lease.Lease) *Refusal {
 		return refuse(RefusedSubnet, l, f.IPv6, "no "+f.String()+" subnet", "give the peer a subnet inside "+f.Network.String())
 	case subnet != subnet.Masked():
 		return refuse(RefusedSubnet, l, f.IPv6, fmt.Sprintf("subnet %s has host bits set", subnet), "write "+subnet.Masked().String())
-	case subnet.Bits() < f.Network.Bits() || !f.Network.Contains(subnet.Addr()):
+	case outside(f.Network, subnet):
 		return refuse(RefusedOutside, l, f.IPv6, fmt.Sprintf("subnet %s is outside the network %s", subnet, f.Network),
 			"give the peer a subnet inside "+f.Network.String())
 	case subnet.Overlaps(f.Own):

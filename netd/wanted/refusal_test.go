@@ -123,3 +123,50 @@ func TestAnIncumbentThatIsWrongGivesWay(t *testing.T) {
 		t.Errorf("honoured are %s, want two-clone", honoured(after))
 	}
 }
+
+// A node that moves while a copy of it is in the store has a new address, as
+// the copy has; what tells the two apart is where the node's pods are.
+func TestANodeThatMovesKeepsItsSubnetsBesideItsClone(t *testing.T) {
+	real := withUUID(sound(), otherUUID)
+	copied := clone(real)
+	copied.Node = real.Node
+	copied.IPv4.Subnet, copied.IPv6.Subnet = prefix("10.244.20.0/24"), prefix("fd42:0:0:20::/64")
+	node := identified()
+	before := plan(t, node, dual(), real)
+	moved := real
+	moved.IPv4.Address, moved.IPv6.Address = addr("10.0.0.102"), addr("fd00:10::102")
+	leases := []lease.Lease{copied, moved}
+	contested := plan(t, node, dual(), leases...)
+	for name, order := range map[string][]lease.Lease{
+		"by the plan before": contested.Incumbents(before.Peers, State{}, leases),
+		"by the kernel":      contested.Incumbents(nil, before.State, leases),
+	} {
+		after := plan(t, node, dual(), order...)
+		if len(after.Peers) != 2 || after.Peers[0].Subnet != real.IPv4.Subnet || after.Peers[1].Subnet != real.IPv6.Subnet {
+			t.Errorf("%s: peers are %+v, want those with the subnets of before", name, after.Peers)
+		}
+	}
+}
+
+// A lease of another network in one family is no node of this one: it may have
+// a subnet of the other family that is nobody's, but takes none from a node.
+func TestALeaseOutsideInOneFamilyTakesNothingInTheOther(t *testing.T) {
+	half := third()
+	half.Node, half.IPv4.Subnet, half.IPv6.Subnet = "half", prefix("192.168.7.0/24"), sound().IPv6.Subnet
+	node := identified()
+	alone := plan(t, node, dual(), half)
+	if len(alone.Peers) != 1 || alone.Peers[0].Node != "half" {
+		t.Fatalf("alone: peers are %+v, want its IPv6 part", alone.Peers)
+	}
+	leases := []lease.Lease{half, sound()}
+	p := plan(t, node, dual(), leases...)
+	for name, p := range map[string]Plan{
+		"first":          p,
+		"there before":   plan(t, node, dual(), p.Incumbents(alone.Peers, alone.State, leases)...),
+		"there at first": plan(t, node, dual(), alone.Incumbents(alone.Peers, alone.State, leases)...),
+	} {
+		if len(p.Peers) != 2 || p.Peers[0].Node != "two" || p.Peers[1].Node != "two" {
+			t.Errorf("%s: peers are %+v, want two in both families", name, p.Peers)
+		}
+	}
+}

@@ -243,7 +243,7 @@ type Plan struct {
 // reads no clock: equal arguments give equal results, in a stable order.
 // Leases that cannot be honoured are left out and returned as refusals, so
 // one bad lease costs only itself; of two leases that exclude each other the
-// first one wins.
+// first one wins, unless it has a subnet outside the network.
 //
 // A family whose underlay is unknown has its leases judged, but is not in the
 // state. The error says why nothing at all can be computed.
@@ -258,6 +258,7 @@ func For(node Node, network profiles.Network, leases []lease.Lease) (Plan, error
 	if len(p.families) == 0 {
 		return p, nil // the node has no subnets yet
 	}
+	leases = straysLast(network, leases)
 	p.Refusals = strangers(p.families, leases)
 	p.State.Routes = make([]Route, 0, len(leases)*len(p.families))
 	for i := range p.families {

@@ -172,13 +172,14 @@ func sameAddress(a, b lease.Lease) bool {
 // those asked for again, or free ones.
 func pickSubnets(others []entry, p pools, w wish, had subnets) (choice, error) {
 	var c choice
-	v4, number, _, err := pickOne(others, p.v4, false, w, w.lease.IPv4.Subnet, had.v4, w.last.v4, nil)
+	nodes := slices.DeleteFunc(slices.Clone(others), p.strays)
+	v4, number, _, err := pickOne(others, nodes, p.v4, false, w, w.lease.IPv4.Subnet, had.v4, w.last.v4, nil)
 	if err != nil {
 		return c, err
 	}
 	// The two families are paired by number, so that two nodes which choose
 	// at once collide in the key's IPv4 half or in neither.
-	v6, _, paired, err := pickOne(others, p.v6, true, w, w.lease.IPv6.Subnet, had.v6, w.last.v6, number)
+	v6, _, paired, err := pickOne(others, nodes, p.v6, true, w, w.lease.IPv6.Subnet, had.v6, w.last.v6, number)
 	if err != nil {
 		return c, err
 	}
@@ -187,28 +188,37 @@ func pickSubnets(others []entry, p pools, w wish, had subnets) (choice, error) {
 	return c, nil
 }
 
-// pickOne finds the subnet of one family. number is that of a subnet that was
-// chosen freely; paired says that pair was taken.
-func pickOne(others []entry, p *pool, ipv6 bool, w wish, fixed, had, last netip.Prefix, pair *uint64) (subnet netip.Prefix, number *uint64, paired bool, err error) {
+// strays reports whether an entry has a subnet that is not one of the network.
+// It is of no node of this network, so that what it has inside of it in the
+// other family is not given to a new node, but taken from none.
+func (p pools) strays(e entry) bool {
+	return p.v4 != nil && e.subnets.v4.IsValid() && !p.v4.holds(e.subnets.v4) ||
+		p.v6 != nil && e.subnets.v6.IsValid() && !p.v6.holds(e.subnets.v6)
+}
+
+// in is the subnet of a family.
+func (s subnets) in(ipv6 bool) netip.Prefix {
+	if ipv6 {
+		return s.v6
+	}
+	return s.v4
+}
+
+// pickOne finds the subnet of one family. nodes are those of the others that
+// a subnet which is this node's is left to. number is that of a subnet that
+// was chosen freely; paired says that pair was taken.
+func pickOne(others, nodes []entry, p *pool, ipv6 bool, w wish, fixed, had, last netip.Prefix, pair *uint64) (subnet netip.Prefix, number *uint64, paired bool, err error) {
 	if p == nil {
 		return netip.Prefix{}, nil, false, nil
 	}
-	var taken []netip.Prefix
-	for _, e := range others {
-		s := e.subnets.v4
-		if ipv6 {
-			s = e.subnets.v6
-		}
-		if fixed.IsValid() && overlap(s, fixed) && s.Bits() > p.network.Bits() {
-			return netip.Prefix{}, nil, false, &TakenError{Subnet: fixed, Key: e.key, Node: e.lease.Node}
-		}
-		// One with all of the network, or more, is no node's: nobody honours it,
-		// and it would leave nothing for anybody.
-		if s.IsValid() && s.Bits() > p.network.Bits() {
-			taken = append(taken, s)
-		}
-	}
+	// One with all of the network, or more, is no node's: nobody honours it,
+	// and it would leave nothing for anybody.
 	if fixed.IsValid() {
+		for _, e := range nodes {
+			if s := e.subnets.in(ipv6); overlap(s, fixed) && s.Bits() > p.network.Bits() {
+				return netip.Prefix{}, nil, false, &TakenError{Subnet: fixed, Key: e.key, Node: e.lease.Node}
+			}
+		}
 		return fixed, nil, false, nil
 	}
 	// Where the node's pods are comes before where an entry with its identity
@@ -216,9 +226,18 @@ func pickOne(others []entry, p *pool, ipv6 bool, w wish, fixed, had, last netip.
 	for _, s := range []netip.Prefix{last, had} {
 		// What is larger than the subnet this node had came later: it would not
 		// have been given inside of it.
-		conflicts := func(t netip.Prefix) bool { return overlap(t, s) && t.Bits() >= s.Bits() }
-		if s.IsValid() && p.holds(s) && (s == had || !slices.ContainsFunc(taken, conflicts)) {
+		conflicts := func(e entry) bool {
+			t := e.subnets.in(ipv6)
+			return overlap(t, s) && t.Bits() >= s.Bits() && t.Bits() > p.network.Bits()
+		}
+		if s.IsValid() && p.holds(s) && (s == had || !slices.ContainsFunc(nodes, conflicts)) {
 			return s, nil, false, nil
+		}
+	}
+	var taken []netip.Prefix
+	for _, e := range others {
+		if s := e.subnets.in(ipv6); s.IsValid() && s.Bits() > p.network.Bits() {
+			taken = append(taken, s)
 		}
 	}
 	gaps := p.free(taken)

@@ -100,6 +100,9 @@ func TestChoose(t *testing.T) {
 	own := lease.Lease{Node: "me", UUID: "me", IPv4: lease.Half{Address: netip.MustParseAddr("10.0.0.1")}}
 	fixed := own
 	fixed.IPv4.Subnet = netip.MustParsePrefix("10.244.1.0/24")
+	both := subnets{v4: netip.MustParsePrefix("10.244.2.0/24"), v6: netip.MustParsePrefix("fd42:0:0:2::/64")}
+	fixedBoth := own
+	fixedBoth.IPv4.Subnet, fixedBoth.IPv6.Subnet = both.v4, both.v6
 	unread := entryOf("10.244.2.0-24", "", "10.0.0.8")
 	unread.bad, unread.lease = errors.New("nonsense"), lease.Lease{}
 	small := func(t *testing.T) pools { return pools{v4: mustPool(t, "10.244.0.0/22", 24)} }
@@ -131,6 +134,9 @@ func TestChoose(t *testing.T) {
 		{"full", []entry{entryOf("10.244.0.0-23", "a", "10.0.0.7"), entryOf("10.244.2.0-23", "b", "10.0.0.8")}, small, wish{lease: own}, "", &FullError{}},
 		{"a lease of everything", []entry{entryOf("10.244.0.0-22", "a", "10.0.0.7")}, small, wish{lease: own}, "10.244.1.0-24", nil},
 		{"paired", nil, dual, wish{lease: own, seed: 1}, "10.244.2.0-24&fd42:0:0:2::-64", nil},
+		{"asked for again, and in one family taken by a key of another network", []entry{entryOf("192.168.7.0-24&fd42:0:0:2::-64", "", "10.0.0.68")}, dual, wish{lease: own, last: both}, "10.244.2.0-24&fd42:0:0:2::-64", nil},
+		{"fixed, and in one family taken by a key of another network", []entry{entryOf("192.168.7.0-24&fd42:0:0:2::-64", "", "10.0.0.68")}, dual, wish{lease: fixedBoth}, "10.244.2.0-24&fd42:0:0:2::-64", nil},
+		{"free, but in one family of a key of another network", []entry{entryOf("192.168.7.0-24&fd42:0:0:2::-64", "", "10.0.0.68")}, dual, wish{lease: own, seed: 1}, "10.244.2.0-24&fd42:0:0:3::-64 careful", nil},
 		{"not paired", []entry{entryOf("10.244.1.0-24&fd42:0:0:2::-64", "a", "10.0.0.7")}, dual, wish{lease: own}, "10.244.2.0-24&fd42:0:0:1::-64 careful", nil},
 		{"from one family to both", []entry{entryOf("10.244.3.0-24", "me", "10.0.0.1")}, dual, wish{lease: own}, "10.244.3.0-24&fd42:0:0:1::-64 old /p/subnets/10.244.3.0-24", nil},
 	} {
