@@ -18,6 +18,7 @@ import (
 	"weft/event"
 	"weft/netd/status"
 	"weft/netd/wireguard"
+	"weft/profiles"
 	"weft/qemu-tests/vm"
 	"weft/qemu-tests/vm/vmtest"
 )
@@ -204,6 +205,6 @@ func TestThreeNodesOfAClusterFileWithDualStackWireGuard(t *testing.T) {
 			t.Errorf("%s: the key is on the console", n.Name())
 		}
 	}
-	onlyWireGuard(t, b.frames)
+	onlyWireGuard(t, b.frames, profiles.DefaultListenPort, profiles.DefaultListenPortV6)
 	b.end()
 }

@@ -179,7 +179,10 @@ func reboot() error {
 		return idle()
 	}
 	time.Sleep(time.Second)
-	return unix.Kill(1, unix.SIGTERM)
+	if err := unix.Kill(1, unix.SIGTERM); err != nil {
+		return err
+	}
+	return idle() // ending now would look like a crash
 }
 
 // marked leaves a mark on the data partition and reports whether it was there.
