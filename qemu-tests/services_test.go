@@ -152,7 +152,7 @@ func TestAServiceThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
 		t.Errorf("the last boot: %+v", end)
 	}
 	n.ready()
-	n.blessed() // which takes longer than noting that the node is ready
+	n.held() // read after the note that the node is ready
 	n.Kill()
 	// Nobody said goodbye this time.
 	n = start(t, cfg)
