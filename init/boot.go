@@ -358,9 +358,13 @@ func (s *system) Ready() {
 		s.goes(s.measureDisk)
 	}
 	s.history.Well()
-	s.goes(func() { s.verdict(trace.Ready, "") })
 	s.goes(s.tellHeld)
-	s.goes(s.tellStatus)
+	s.goes(func() {
+		// Who reads the status may count on the node remembering that it was
+		// ready, whatever happens to it next.
+		s.verdict(trace.Ready, "")
+		s.tellStatus()
+	})
 }
 
 // Degraded is called when something does not.

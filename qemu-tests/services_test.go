@@ -152,7 +152,9 @@ func TestAServiceThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
 		t.Errorf("the last boot: %+v", end)
 	}
 	n.ready()
-	n.held() // read after the note that the node is ready
+	n.wait("its status, which follows the note that it is ready", func(e event.Event) bool {
+		return e.Kind == event.Status && e.Name == "node"
+	})
 	n.Kill()
 	// Nobody said goodbye this time.
 	n = start(t, cfg)

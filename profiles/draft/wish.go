@@ -63,13 +63,17 @@ type Wish struct {
 
 // A WishError is a wish that cannot be met.
 type WishError struct {
-	// Flag is what it is about, by the name of weft new's flag.
+	// Flag is what it is about, by the name of weft new's flag; name is the
+	// argument.
 	Flag, Value string
 	// Fix says what to wish for instead.
 	Fix string
 }
 
 func (e *WishError) Error() string {
+	if e.Flag == "name" {
+		return fmt.Sprintf("the name %q: %s", e.Value, e.Fix)
+	}
 	return fmt.Sprintf("--%s %s: %s", e.Flag, e.Value, e.Fix)
 }
 

@@ -217,7 +217,7 @@ func (t *translator) backend() {
 		t.legacy = text
 		t.tell(s.problem(fmt.Sprintf("backend %s is legacy and becomes wireguard-native", text)).WithRule("D1").
 			WithNote(fmt.Sprintf("K3s dropped it in %s", map[string]string{"ipsec": "1.27", "wireguard": "1.26"}[text])).
-			WithFix("follow the steps below; pods cannot reach each other while nodes differ"))
+			WithFix("follow the steps printed with the profile; pods cannot reach each other while nodes differ"))
 		text = "wireguard-native"
 	}
 	if is {

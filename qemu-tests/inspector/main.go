@@ -11,7 +11,6 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -19,17 +18,17 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"weft/init/identity"
 	"weft/init/status"
+	"weft/qemu-tests/standin"
 )
 
 const (
-	marker = "/run/inspector" // says that the first netd has been started
+	name   = "inspector"
 	socket = "/run/weft/init.sock"
 	// patience bounds each thing that is waited for, in an emulated machine.
 	patience = 100 * time.Second
@@ -52,21 +51,14 @@ func main() {
 		say("done")
 		return
 	}
-	if err := start(); err != nil {
+	if err := standin.BecomeNetd(name, "inspect"); err != nil {
 		fmt.Fprintln(os.Stderr, "inspector:", err)
 		os.Exit(1)
 	}
 }
 
 // say writes a line to the console.
-func say(format string, args ...any) {
-	console, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
-	if err != nil {
-		return
-	}
-	defer console.Close()
-	fmt.Fprintf(console, "inspector: "+format+"\n", args...)
-}
+func say(format string, args ...any) { standin.Say(name, format, args...) }
 
 // until waits until f finds nothing missing.
 func until(f func() error) error {
@@ -269,48 +261,4 @@ func full() error {
 		}
 		return nil
 	})
-}
-
-// start becomes netd; the first time, the inspector is left beside it.
-func start() error {
-	if f, err := os.OpenFile(marker, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
-		f.Close()
-		cmd := exec.Command("/proc/self/exe", "inspect")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-	}
-	netd, err := appended()
-	if err != nil {
-		return err
-	}
-	fd, err := unix.MemfdCreate("netd", 0)
-	if err != nil {
-		return err
-	}
-	if _, err := os.NewFile(uintptr(fd), "netd").Write(netd); err != nil {
-		return err
-	}
-	return unix.Exec(fmt.Sprint("/proc/self/fd/", fd), append([]string{"netd"}, os.Args[1:]...), os.Environ())
-}
-
-// appended is what is at the end of this program, before its length.
-func appended() ([]byte, error) {
-	f, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var length [8]byte
-	end, err := f.Seek(-int64(len(length)), io.SeekEnd)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := io.ReadFull(f, length[:]); err != nil {
-		return nil, err
-	}
-	data := make([]byte, binary.BigEndian.Uint64(length[:]))
-	_, err = f.ReadAt(data, end-int64(len(data)))
-	return data, err
 }

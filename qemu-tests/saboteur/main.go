@@ -10,30 +10,27 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"weft/netd/vici"
+	"weft/qemu-tests/standin"
 )
 
 const (
-	marker  = "/run/saboteur" // says that the first netd has been started
+	name    = "saboteur"
 	socket  = "/run/weft/netd.sock"
 	charon  = "/run/weft/charon/charon.vici"
 	pidFile = "/run/weft/charon/pid"
@@ -57,63 +54,20 @@ func main() {
 	}
 }
 
-// start becomes netd; the first time, the saboteur is left beside it.
+// start becomes netd; on the first node the saboteur is left beside it.
 func start() error {
 	host, err := os.Hostname()
 	if err != nil {
 		return err
 	}
-	if f, err := os.OpenFile(marker, os.O_CREATE|os.O_EXCL, 0o600); err == nil && host == victim {
-		f.Close()
-		cmd := exec.Command("/proc/self/exe", "sabotage", strconv.Itoa(os.Getpid()))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
+	if host != victim {
+		return standin.BecomeNetd(name)
 	}
-	netd, err := appended()
-	if err != nil {
-		return err
-	}
-	fd, err := unix.MemfdCreate("netd", 0)
-	if err != nil {
-		return err
-	}
-	if _, err := os.NewFile(uintptr(fd), "netd").Write(netd); err != nil {
-		return err
-	}
-	return unix.Exec(fmt.Sprint("/proc/self/fd/", fd), append([]string{"netd"}, os.Args[1:]...), os.Environ())
-}
-
-// appended is what is at the end of this program, before its length.
-func appended() ([]byte, error) {
-	f, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var length [8]byte
-	end, err := f.Seek(-int64(len(length)), io.SeekEnd)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := io.ReadFull(f, length[:]); err != nil {
-		return nil, err
-	}
-	data := make([]byte, binary.BigEndian.Uint64(length[:]))
-	_, err = f.ReadAt(data, end-int64(len(data)))
-	return data, err
+	return standin.BecomeNetd(name, "sabotage", strconv.Itoa(os.Getpid()))
 }
 
 // say writes a line to the console.
-func say(format string, args ...any) {
-	f, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	fmt.Fprintf(f, "\nsaboteur: "+format+"\n", args...)
-}
+func say(format string, args ...any) { standin.Say(name, format, args...) }
 
 // eventually waits until a condition holds, and returns how long it took.
 func eventually(what string, condition func() error) (time.Duration, error) {

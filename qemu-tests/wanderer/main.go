@@ -12,7 +12,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,19 +20,18 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"weft/netd/wanted"
+	"weft/qemu-tests/standin"
 )
 
 const (
-	marker = "/run/wanderer" // says that the first netd has been started
-	socket = "/run/weft/netd.sock"
+	program = "wanderer"
+	socket  = "/run/weft/netd.sock"
 	// patience bounds each thing that is waited for, in an emulated machine.
 	patience = 150 * time.Second
 	// often is how often something without events is looked at.
@@ -72,63 +70,17 @@ func main() {
 	}
 }
 
-// start becomes netd; the first time, the wanderer is left beside it.
+// start becomes netd; the wanderer is left beside it.
 func start() error {
 	host, err := os.Hostname()
 	if err != nil {
 		return err
 	}
-	if f, err := os.OpenFile(marker, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
-		f.Close()
-		cmd := exec.Command("/proc/self/exe", "wander", strconv.Itoa(os.Getpid()), host)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-	}
-	netd, err := appended()
-	if err != nil {
-		return err
-	}
-	fd, err := unix.MemfdCreate("netd", 0)
-	if err != nil {
-		return err
-	}
-	if _, err := os.NewFile(uintptr(fd), "netd").Write(netd); err != nil {
-		return err
-	}
-	return unix.Exec(fmt.Sprint("/proc/self/fd/", fd), append([]string{"netd"}, os.Args[1:]...), os.Environ())
-}
-
-// appended is what is at the end of this program, before its length.
-func appended() ([]byte, error) {
-	f, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var length [8]byte
-	end, err := f.Seek(-int64(len(length)), io.SeekEnd)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := io.ReadFull(f, length[:]); err != nil {
-		return nil, err
-	}
-	data := make([]byte, binary.BigEndian.Uint64(length[:]))
-	_, err = f.ReadAt(data, end-int64(len(data)))
-	return data, err
+	return standin.BecomeNetd(program, "wander", strconv.Itoa(os.Getpid()), host)
 }
 
 // say writes a line to the console.
-func say(format string, args ...any) {
-	f, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	fmt.Fprintf(f, "\nwanderer: "+format+"\n", args...)
-}
+func say(format string, args ...any) { standin.Say(program, format, args...) }
 
 // A node is the one this runs on.
 type node struct {

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -76,6 +78,9 @@ second one ends them at once.`,
 		Args:              oneArg("image or cluster file"),
 		ValidArgsFunction: completeFiles("img", "yaml", "yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
+				return usage("there is no %s; weft build makes images, weft new a cluster file\nsee: weft run --help", args[0])
+			}
 			if !isClusterFile(args[0]) {
 				if err := r.check(); err != nil {
 					return err
