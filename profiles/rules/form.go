@@ -38,7 +38,7 @@ func ownRules() []Rule {
 	w := func(id, title, why, source string) Rule {
 		return Rule{ID: id, Title: title, Why: why, Source: source, Level: document.Warning}
 	}
-	all := []Rule{
+	return []Rule{
 		r("N1", "a file says which kind and format it is", "The same key means another thing in another kind of file.", "the file's own format"),
 		r("N2", "a profile's name can be part of a file name", "Images are named after it.", "weft's own format"),
 		r("N3", "a pod network has a range for pods", "Without one there is nothing to route.", "a pod network has pods"),
@@ -72,22 +72,25 @@ func ownRules() []Rule {
 		r("N42", "there is one address to reach for each family", "One route is looked up for each.", "flannel's --iface-can-reach"),
 		r("N43", "there is one underlay subnet for each family", "One subnet holds the address.", "one subnet holds the address of each family"),
 		r("N44", "the packet filter is one netd has", "There would be no rules.", "packet filters of netd"),
+		r("N50", "a virtual link is one device, made of devices that are there", "The kernel makes no VLAN, bond or bridge of what is missing or named twice.", "ip-link(8): vlan, bond, bridge"),
+		r("N51", "a link waits for something a node can wait for", "The node would wait for ever.", "carrier, address and default route are events"),
+		r("N52", "a route leads to a network by a gateway of its family", "The kernel refuses others; a default route is a gateway.", "ip-route(8)"),
+		w("N60", "the ipsec backend is only kept for networks that have it", "K3s dropped it in 1.27; WireGuard does the same with less.", "docs/network.md, Legacy IPsec"),
+		r("N61", "the ipsec backend carries IPv4 alone", "Flannel's has no IPv6 form, and nodes can be mixed.", "flannel pkg/backend/ipsec"),
+		r("N62", "the ipsec backend's proposal and key file are written as charon takes them", "Charon would refuse every peer, or find no secret.", "strongSwan swanctl.conf(5), esp_proposals"),
+		r("N63", "a service has a name of its own", "Its cgroup, socket and journal are called so.", "names are those of programs, cgroups and sockets"),
+		r("N64", "a service waits only for what there is, and never for itself", "It would never start.", "init starts a service after those it needs"),
+		r("N65", "a service's settings are ones that init and the kernel take", "The service would fail at each start.", "environ(7); sd_notify(3); proc_pid_oom_score_adj(5); capabilities(7)"),
+		r("N70", "the WireGuard mode is separate, auto, ipv4 or ipv6", "There would be no device.", "flannel pkg/backend/wireguard"),
+		r("N71", "WireGuard devices listen on ports of their own", "A UDP port is one socket's.", "RFC 768"),
+		r("N72", "keys are replaced only where a store can tell the peers", "Peers with a list would lose the node.", "netd/rotate: peers learn of a new key from the store"),
+		r("N73", "a keepalive is at most 65535 seconds", "It has 16 bits.", "wg(8), PersistentKeepalive"),
+		r("N74", "the file of the pre-shared key is an absolute path", "Netd runs in no folder of its own.", "weft's own format"),
+		r("N75", "a peer has a public WireGuard key, and no two have the same", "A key is one peer; of two, the later would take the packets of both.", "wg(8), pubkey; WireGuard paper, section 2"),
+		r("N76", "a node's private WireGuard key is one", "The device would have no key, and answer nobody.", "wg(8), genkey: 32 bytes in base64"),
 		r("N81", "a node's place in Kubernetes is one that K3s and RKE2 take", "The node would join nobody, or begin a cluster of its own beside the others.", "k3s pkg/cli/server/server.go; weft's own format"),
 		r("N45", "an address that chooses a device is of its family", "The device of a family has an address of it.", "an address of a family is on a device for the family"),
 	}
-	known := map[string]bool{}
-	for _, list := range [][]Rule{all, formRules(), keyRules(), addressRules(), familyRules(), subnetRules(), backendRules(), nameRules(), hardwareRules(), systemRules()} {
-		for _, r := range list {
-			known[r.ID] = true
-		}
-	}
-	// What package profiles checks besides says in its source what it is.
-	for _, b := range profiles.Rules() {
-		if !known[b.ID] {
-			all = append(all, Rule{ID: b.ID, Title: b.Source, Source: b.Source, Level: b.Level, Why: "Netd would refuse to start."})
-		}
-	}
-	return all
 }
 
 // boardRules are the rules about hardware; package boards checks them.
