@@ -27,9 +27,14 @@ type Board struct {
 	Kernel Kernel `yaml:"kernel"`
 	// Boot is what the initramfs carries to find the root file system.
 	Boot Boot `yaml:"boot"`
+	// Models are the machines that the board is, when a device tree describes
+	// them. The drivers of what the trees name are found in the kernel, and a
+	// device that must work and has none is a build error.
+	Models []Model `yaml:"models,omitempty"`
 	// Drivers are the modules, by name, that the root carries and init loads
 	// when a device asks for one by its modalias. Names that a kernel does
-	// not have are build errors.
+	// not have are build errors. What the trees of the models name need not
+	// be repeated here.
 	Drivers []string `yaml:"drivers,omitempty"`
 	// Firmware are the Debian packages searched for the firmware files that
 	// the carried drivers name in their .modinfo. Files no carried driver
@@ -42,6 +47,9 @@ type Board struct {
 	CommandLine []string `yaml:"commandLine,omitempty"`
 	// Disk is the layout of the image.
 	Disk Disk `yaml:"disk"`
+	// RaspberryPi is what the firmware of a Raspberry Pi is told; for the
+	// loader raspberrypi.
+	RaspberryPi *RaspberryPi `yaml:"raspberryPi,omitempty"`
 	// QEMU is the virtual machine that stands in for the board.
 	QEMU QEMU `yaml:"qemu"`
 }
@@ -49,10 +57,13 @@ type Board struct {
 // Kernel names one source of the kernel; exactly one of Package, Deb and Dir
 // is set.
 type Kernel struct {
-	// Package is a Debian package of the board's suite, usually a meta
-	// package such as linux-image-cloud-amd64; its dependencies are followed
-	// to the one that holds the kernel.
+	// Package is a Debian package, usually a meta package such as
+	// linux-image-cloud-amd64; its dependencies are followed to those that
+	// hold the kernel.
 	Package string `yaml:"package,omitempty"`
+	// Suite is the suite that Package is taken from, such as
+	// trixie-backports; the board's when empty.
+	Suite string `yaml:"suite,omitempty"`
 	// Deb is the path of a .deb file, relative to the board file.
 	Deb string `yaml:"deb,omitempty"`
 	// Dir is the path, relative to the board file, of a folder laid out like
@@ -79,9 +90,11 @@ type Boot struct {
 
 // Disk is the layout of an image.
 type Disk struct {
-	// Table is the partition table; gpt is the only one so far.
+	// Table is the partition table: gpt, or mbr for the Raspberry Pi, of which
+	// not all read GPT.
 	Table string `yaml:"table"`
-	// Loaders are the firmware interfaces the disk boots from: uefi, bios.
+	// Loaders are the firmware interfaces the disk boots from: uefi, bios, or
+	// raspberrypi alone.
 	Loaders []string `yaml:"loaders"`
 	// Boot is the size of the boot partition (FAT), in MiB.
 	Boot int `yaml:"boot"`
@@ -95,12 +108,24 @@ type Disk struct {
 
 // QEMU is the virtual machine that stands in for a board.
 type QEMU struct {
-	// Machine is the value of -machine, such as q35.
+	// Machine is the value of -machine, such as q35, virt or raspi3b.
 	Machine string `yaml:"machine"`
 	// CPU is the value of -cpu under software emulation.
 	CPU string `yaml:"cpu"`
 	// Memory is the guest's memory in MiB.
 	Memory int `yaml:"memory"`
+	// DeviceTree is the tree of the kernel's that the machine is given (-dtb),
+	// such as broadcom/bcm2837-rpi-3-b.dtb; empty for machines that make
+	// their own.
+	DeviceTree string `yaml:"deviceTree,omitempty"`
+	// Serial is the serial port, counted from 0, that carries the console.
+	Serial int `yaml:"serial,omitempty"`
+	// Disk is what the image is attached as: virtio, or sd for the slot of
+	// a machine that has one; virtio when empty.
+	Disk string `yaml:"disk,omitempty"`
+	// Network is what the network card is: virtio, or usb for machines without
+	// PCI; virtio when empty.
+	Network string `yaml:"network,omitempty"`
 	// CommandLine holds kernel arguments that only a virtual machine needs.
 	// They are part of the image, since the image does not know where it
 	// will run; keep them harmless on real hardware.

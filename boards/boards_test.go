@@ -49,7 +49,10 @@ var cases = []struct{ rule, name, from, breaks, keeps string }{
 	{"HW4", "no suite", "suite: trixie\n", "", "suite: trixie-backports\n"},
 	{"HW5", "no kernel", "{package: linux-image-amd64}", "{}", "{dir: ../kernel}"},
 	{"HW5", "two kernels", "{package: linux-image-amd64}", "{package: linux-image-amd64, deb: a.deb}", "{deb: a.deb}"},
-	{"HW6", "another table", "table: gpt", "table: mbr", "table: 'gpt'"},
+	{"HW4", "a kernel's suite that is none", "linux-image-amd64}", "linux-image-amd64, suite: Trixie}", "linux-image-amd64, suite: trixie-backports}"},
+	{"HW4", "a suite for a folder", "{package: linux-image-amd64}", "{dir: ../kernel, suite: sid}", "{dir: ../kernel}"},
+	{"HW6", "another table", "table: gpt", "table: apm", "table: 'gpt'"},
+	{"HW6", "MBR for UEFI", "table: gpt", "table: mbr", "table: gpt"},
 	{"HW7", "no loader", "loaders: [uefi, bios]", "loaders: []", "loaders: [bios]"},
 	{"HW7", "an unknown loader", "loaders: [uefi, bios]", "loaders: [uefi, grub]", "loaders: [uefi]"},
 	{"HW7", "a loader twice", "loaders: [uefi, bios]", "loaders: [uefi, uefi]", "loaders: [bios, uefi]"},
@@ -75,14 +78,90 @@ var cases = []struct{ rule, name, from, breaks, keeps string }{
 	{"HW13", "an unknown word", "package: linux-image-amd64}", "package: linux-image-amd64, signatures: remove}", "package: linux-image-amd64, signatures: strip}"},
 	{"HW12", "no machine", "machine: q35, ", "", "machine: pc, "},
 	{"HW12", "a CPU with a space", `"max,-cx16"`, `"max -cx16"`, "qemu64"},
+	{"HW12", "a device tree on amd64", "machine: q35, ", "machine: q35, deviceTree: broadcom/a.dtb, ", "machine: q35, disk: virtio, "},
+	{"HW12", "a serial port too many", "memory: 512", "memory: 512, serial: 4", "memory: 512, serial: 3"},
+	{"HW12", "an unknown disk", "memory: 512", "memory: 512, disk: ide", "memory: 512, disk: sd"},
+	{"HW12", "an unknown network", "memory: 512", "memory: 512, network: e1000", "memory: 512, network: usb"},
+	{"HW14", "a model of amd64", "drivers: [virtio_net, e1000e]", "models: [{name: m, deviceTrees: [a/b.dtb], devices: [sd]}]", "drivers: []"},
+	{"HW15", "what a Raspberry Pi reads", "drivers: [virtio_net, e1000e]", "raspberryPi: {package: raspi-firmware, serial: true}", "drivers: []"},
 	{"HW12", "too little memory", "memory: 512", "memory: 127", "memory: 128"},
 }
 
+// pi is a board of device trees that keeps every rule.
+const pi = `weft: board/v1
+name: pi
+description: the base of the cases about device trees
+arch: arm64
+suite: trixie
+components: [main, non-free-firmware]
+kernel: {package: linux-image-arm64, suite: trixie-backports}
+models:
+  - name: Model 4
+    deviceTrees: [broadcom/a.dtb, broadcom/b.dtb]
+    devices: [sd, ethernet]
+    filter: pi4
+    firmware: [start4.elf]
+boot: {load: [erofs]}
+consoles: [ttyS1]
+disk: {table: mbr, loaders: [raspberrypi], boot: 64, slot: 128, data: 32}
+raspberryPi:
+  package: raspi-firmware
+  serial: true
+  gpuMemory: 16
+  fan: {gpio: 14, temperature: 60}
+  pcie: {generation: 2}
+  overlays: [{name: gpio-fan, file: gpio-fan.dtbo, parameters: [gpiopin=14]}]
+  config: [arm_boost=1]
+qemu: {machine: raspi3b, cpu: cortex-a53, memory: 1024, deviceTree: broadcom/a.dtb, serial: 1, disk: sd, network: usb}
+`
+
+// piCases change pi.
+var piCases = []struct{ rule, name, from, breaks, keeps string }{
+	{"HW6", "GPT for a Raspberry Pi", "table: mbr", "table: gpt", "table: 'mbr'"},
+	{"HW7", "two loaders", "[raspberrypi]", "[raspberrypi, uefi]", "['raspberrypi']"},
+	{"HW7", "a Raspberry Pi that is none", "arch: arm64", "arch: amd64", "arch: 'arm64'"},
+	{"HW12", "a tree without its folder", "deviceTree: broadcom/a.dtb", "deviceTree: a.dtb", "deviceTree: broadcom/b.dtb"},
+	{"HW14", "no name", "name: Model 4", "name: ''", "name: '4'"},
+	{"HW14", "no tree", "[broadcom/a.dtb, broadcom/b.dtb]", "[]", "[broadcom/a.dtb]"},
+	{"HW14", "a tree by its path", "broadcom/b.dtb", "usr/lib/linux-image/broadcom/b.dtb", "ti/b-c.dtb"},
+	{"HW14", "a tree twice", "broadcom/b.dtb", "broadcom/a.dtb", "broadcom/c.dtb"},
+	{"HW14", "nothing must work", "devices: [sd, ethernet]", "devices: []", "devices: [nvme]"},
+	{"HW14", "an unknown device", "[sd, ethernet]", "[sd, eth0]", "[sd, usb]"},
+	{"HW14", "an unknown section", "filter: pi4", "filter: pi6", "filter: cm4"},
+	{"HW14", "no section", "    filter: pi4\n", "", "    filter: pi400\n"},
+	{"HW14", "firmware in a folder", "[start4.elf]", "[boot/start4.elf]", "[fixup4.dat]"},
+	{"HW15", "no models", pi[strings.Index(pi, "models:"):strings.Index(pi, "boot: {load")], "", "models: [{name: m, deviceTrees: [a/b.dtb], devices: [sd], filter: pi5}]\n"},
+	{"HW15", "no firmware", "raspi-firmware", "''", "raspi-firmware2"},
+	{"HW15", "no section for the firmware", pi[strings.Index(pi, "raspberryPi:"):strings.Index(pi, "qemu:")], "", "raspberryPi: {package: raspi-firmware, serial: false}\n"},
+	{"HW15", "an unknown word for HDMI", "serial: true", "hdmi: yes please", "serial: false\n  hdmi: off"},
+	{"HW15", "too little for the graphics processor", "gpuMemory: 16", "gpuMemory: 15", "gpuMemory: 512"},
+	{"HW15", "too much for the graphics processor", "gpuMemory: 16", "gpuMemory: 513", "gpuMemory: 64"},
+	{"HW15", "a fan on the pins of the EEPROM", "gpio: 14", "gpio: 1", "gpio: 2"},
+	{"HW15", "a fan that starts late", "temperature: 60", "temperature: 81", "temperature: 80"},
+	{"HW15", "a speed there is not", "generation: 2", "generation: 4", "generation: 3"},
+	{"HW15", "an overlay's file as its name", "name: gpio-fan", "name: gpio-fan.dtbo", "name: w1-gpio"},
+	{"HW15", "two parameters in one", "gpiopin=14", "'gpiopin=14,temp=1'", "on"},
+	{"HW15", "a line too long", "arm_boost=1", strings.Repeat("a", 99), strings.Repeat("a", 98)},
+	{"HW15", "a line that the builder writes", "arm_boost=1", "kernel=mine", "kernel_address=0x80000"},
+	{"HW15", "initramfs without =", "arm_boost=1", "initramfs mine followkernel", "dtdebug=1"},
+}
+
 func TestBoardRules(t *testing.T) {
+	tested := map[string]bool{}
+	testCases(t, tested, base, cases)
+	testCases(t, tested, pi, piCases)
+	for _, r := range rules {
+		if !tested[r.ID] || r.Source == "" {
+			t.Errorf("rule %s has no case or no source", r.ID)
+		}
+	}
+}
+
+// testCases tries each case, and notes the rules that have one.
+func testCases(t *testing.T, tested map[string]bool, base string, cases []struct{ rule, name, from, breaks, keeps string }) {
 	if _, _, problems := Read("base.yaml", []byte(base)); len(problems) > 0 {
 		t.Fatalf("the base has problems:\n%v", problems)
 	}
-	tested := map[string]bool{}
 	for _, c := range cases {
 		tested[c.rule] = true
 		t.Run(c.rule+" "+c.name, func(t *testing.T) {
@@ -99,11 +178,6 @@ func TestBoardRules(t *testing.T) {
 			}
 		})
 	}
-	for _, r := range rules {
-		if !tested[r.ID] || r.Source == "" {
-			t.Errorf("rule %s has no case or no source", r.ID)
-		}
-	}
 }
 
 // hasRule tells whether a problem is of a rule.
@@ -117,7 +191,7 @@ func hasRule(problems document.Problems, rule string) bool {
 }
 
 func TestShippedBoardsAreSound(t *testing.T) {
-	if got := Names(); !reflect.DeepEqual(got, []string{"x86-64", "x86-64-cloud"}) {
+	if got := Names(); !reflect.DeepEqual(got, []string{"arm64-uefi", "rpi3", "x86-64", "x86-64-cloud"}) {
 		t.Errorf("weft ships %v", got)
 	}
 	for _, name := range Names() {

@@ -38,9 +38,22 @@ const maxArgument = 256
 var (
 	Architectures = []string{"amd64", "arm64"}
 	Components    = []string{"main", "contrib", "non-free", "non-free-firmware"}
-	Tables        = []string{"gpt"}
-	Loaders       = []string{"uefi", "bios"}
+	Tables        = []string{GPT, MBR}
+	Loaders       = []string{UEFI, BIOS, RaspberryPiLoader}
 	Signatures    = []string{Keep, Strip}
+)
+
+// The values of [Disk.Table].
+const (
+	GPT = "gpt"
+	MBR = "mbr"
+)
+
+// The values of [Disk.Loaders].
+const (
+	UEFI              = "uefi"
+	BIOS              = "bios"
+	RaspberryPiLoader = "raspberrypi"
 )
 
 // The values of [Kernel.Signatures].
@@ -72,6 +85,8 @@ var rules = []document.Rule[Board]{
 	{ID: "HW11", Source: "Documentation/admin-guide/kernel-parameters.rst", Check: checkArguments},
 	{ID: "HW12", Source: "qemu-system(1): -machine, -cpu, -m", Check: checkQEMU},
 	{ID: "HW13", Source: "what weft does with the signatures of modules", Check: checkSignatures},
+	{ID: "HW14", Source: "Devicetree Specification 0.4; the trees of Debian's kernel packages", Check: checkModels},
+	{ID: "HW15", Source: "Raspberry Pi documentation, config.txt", Check: checkRaspberryPi},
 }
 
 func checkVersion(b Board, d *document.Document) document.Problems {
@@ -99,7 +114,15 @@ func checkArch(b Board, d *document.Document) document.Problems {
 }
 
 func checkTable(b Board, d *document.Document) document.Problems {
-	return oneOf(d, "disk.table", b.Disk.Table, Tables)
+	found := oneOf(d, "disk.table", b.Disk.Table, Tables)
+	pi := slices.Contains(b.Disk.Loaders, RaspberryPiLoader)
+	switch {
+	case b.Disk.Table == GPT && pi:
+		found = append(found, d.Problem("disk.table", "not every Raspberry Pi reads GPT").WithFix("write table: mbr"))
+	case b.Disk.Table == MBR && !pi && len(b.Disk.Loaders) > 0:
+		found = append(found, d.Problem("disk.table", "mbr is for the loader raspberrypi only").WithFix("write table: gpt"))
+	}
+	return found
 }
 
 // oneOf wants a value to be one of those known.
@@ -122,6 +145,15 @@ func checkPackages(b Board, d *document.Document) document.Problems {
 	}
 	for i, c := range b.Components {
 		found = append(found, oneOf(d, document.Index("components", i), c, Components)...)
+	}
+	if s := b.Kernel.Suite; s != "" {
+		switch {
+		case !namePattern.MatchString(s):
+			found = append(found, d.Problem("kernel.suite", "kernel.suite must be the name of a Debian suite").
+				WithFix("write suite: trixie-backports"))
+		case b.Kernel.Package == "":
+			found = append(found, d.Problem("kernel.suite", "only a kernel package comes from a suite").WithFix("remove suite"))
+		}
 	}
 	if p := b.Kernel.Package; p != "" && !packagePattern.MatchString(p) {
 		found = append(found, d.Problem("kernel.package", fmt.Sprintf("%q is no Debian package name", p)))
@@ -175,14 +207,20 @@ func checkKernel(b Board, d *document.Document) document.Problems {
 func checkLoaders(b Board, d *document.Document) document.Problems {
 	if len(b.Disk.Loaders) == 0 {
 		return document.Problems{d.Problem("disk.loaders", "the disk has no boot loader").
-			WithFix("write loaders: [uefi], or [uefi, bios]")}
+			WithFix("write loaders: [uefi], [uefi, bios] or [raspberrypi]")}
 	}
 	var found document.Problems
 	for i, l := range b.Disk.Loaders {
 		path := document.Index("disk.loaders", i)
 		found = append(found, oneOf(d, path, l, Loaders)...)
-		if l == "bios" && b.Arch == "arm64" {
+		switch {
+		case l == BIOS && b.Arch == "arm64":
 			found = append(found, d.Problem(path, "arm64 machines have no BIOS").WithFix("remove bios"))
+		case l == RaspberryPiLoader && b.Arch != "arm64":
+			found = append(found, d.Problem(path, "weft's Raspberry Pi is arm64").WithFix("write arch: arm64"))
+		case l == RaspberryPiLoader && len(b.Disk.Loaders) > 1:
+			found = append(found, d.Problem(path, "raspberrypi shares a disk with no other loader").
+				WithFix("write loaders: [raspberrypi]"))
 		}
 	}
 	return append(found, unique(d, "disk.loaders", b.Disk.Loaders)...)

@@ -91,19 +91,6 @@ func plainArgument(s string) bool {
 	return true
 }
 
-func checkQEMU(b Board, d *document.Document) document.Problems {
-	var found document.Problems
-	if !machinePattern.MatchString(b.QEMU.Machine) {
-		found = append(found, d.Problem("qemu.machine", "qemu.machine must be a machine of QEMU").
-			WithFix("write machine: q35, or virt for arm64"))
-	}
-	if !machinePattern.MatchString(b.QEMU.CPU) {
-		found = append(found, d.Problem("qemu.cpu", "qemu.cpu must be a CPU of QEMU").
-			WithFix("write cpu: max"))
-	}
-	return append(found, inRange(d, "qemu.memory", b.QEMU.Memory, MinMemory, 1<<20, "MiB", "")...)
-}
-
 func checkSignatures(b Board, d *document.Document) document.Problems {
 	if b.Kernel.Signatures == "" {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"weft/boards"
 	"weft/profiles"
 	"weft/profiles/kube"
 )
@@ -20,6 +21,13 @@ var enums = map[string][]string{
 	"Backend.type":            profiles.Backends,
 	"Store.type":              {profiles.StoreStatic, profiles.StoreEtcd, profiles.StoreKubernetes},
 	"Firewall.mode":           {profiles.FirewallNFTables, profiles.FirewallIPTables},
+	"Board.arch":              boards.Architectures,
+	"Kernel.signatures":       boards.Signatures,
+	"Disk.table":              boards.Tables,
+	"QEMU.disk":               boards.Disks,
+	"QEMU.network":            boards.Networks,
+	"Model.filter":            boards.Filters,
+	"RaspberryPi.hdmi":        boards.Pictures,
 	"cluster.Node.role":       {"server", "agent", "node"},
 	"cluster.Node.storage":    {"sd", "emmc", "ssd", "disk"},
 }

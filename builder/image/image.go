@@ -11,11 +11,13 @@ import (
 	"io/fs"
 	"time"
 
+	"weft/boards"
 	"weft/builder/cache"
 	"weft/builder/kmod"
 	"weft/builder/payload"
 	"weft/builder/plan"
 	"weft/builder/userland"
+	"weft/document"
 )
 
 // An Input is all that an image is made from.
@@ -82,6 +84,10 @@ type Result struct {
 // whole or not at all. What the kernel lacks comes back as
 // [document.Problems] that point at the lines asking for it.
 func Write(ctx context.Context, in Input, path string) (Result, error) {
+	if in.Plan.Board.Disk.Table != boards.GPT {
+		return Result{}, document.Problems{in.Plan.BoardProblem("disk.table", "this weft writes GPT only").
+			WithFix("take a board with a GPT disk")}
+	}
 	sets, err := in.modules()
 	if err != nil {
 		return Result{}, err

@@ -47,10 +47,11 @@ type Plan struct {
 // package holds the loader of that architecture only.
 const BootLoader = "systemd-boot-efi"
 
-// The values of boards.Disk.Loaders.
+// The values of boards.Disk.Loaders that the builder asks for by name.
 const (
-	UEFI = "uefi"
-	BIOS = "bios"
+	UEFI        = boards.UEFI
+	BIOS        = boards.BIOS
+	RaspberryPi = boards.RaspberryPiLoader
 )
 
 // New resolves a board and a profile that were read from the two documents
@@ -75,6 +76,9 @@ func New(version string, b boards.Board, boardFile *document.Document, p profile
 	}
 	if plan.Boots(UEFI) {
 		plan.Packages = append(plan.Packages, BootLoader)
+	}
+	if b.RaspberryPi != nil {
+		plan.Packages = append(plan.Packages, b.RaspberryPi.Package)
 	}
 	plan.Packages = append(plan.Packages, b.Firmware...)
 	slices.Sort(plan.Packages)
