@@ -18,11 +18,12 @@ import (
 // Request is what a plan asks of the Debian archive.
 func Request(p plan.Plan) apt.Request {
 	r := apt.Request{
-		Suite:      p.Board.Suite,
-		Components: p.Board.Components,
-		Arch:       p.Board.Arch,
-		Kernel:     p.Kernel,
-		Packages:   p.Packages,
+		Suite:       p.Board.Suite,
+		Components:  p.Board.Components,
+		Arch:        p.Board.Arch,
+		Kernel:      p.Kernel,
+		KernelSuite: p.Board.Kernel.Suite,
+		Packages:    p.Packages,
 	}
 	for _, u := range p.Userland {
 		r.Closures = append(r.Closures, u.Name)

@@ -187,7 +187,7 @@ func sortEntries(list []Entry) {
 // kernel, sorted by name, and the further packages in the order of the
 // request. A package the lock does not have is a fault of kind NotLocked.
 func (l *Lock) Select(r Request) (kernel, packages []Entry, err error) {
-	if r.Kernel != "" {
+	if r := r.kernel(); r.Kernel != "" {
 		for _, e := range l.Packages {
 			if e.Arch == r.Arch && e.Suite == r.Suite && (e.Name == r.Kernel || slices.Contains(e.For, r.Kernel)) {
 				kernel = append(kernel, e)

@@ -137,6 +137,43 @@ func TestSeveralRequestsShareALock(t *testing.T) {
 	}
 }
 
+func TestAKernelComesFromASuiteOfItsOwn(t *testing.T) {
+	m := mirrorWithKernels(t)
+	// What follows is in backports only, and a day younger.
+	m.Directory = "trixie-backports"
+	m.Fields["Suite"], m.Fields["Codename"] = "stable-backports", "trixie-backports"
+	m.Fields["Date"] = apttest.Now.AddDate(0, 0, 1).Format(time.RFC1123)
+	const image = "linux-image-7.3.4+deb13-cloud-amd64"
+	m.Add("linux-image-cloud-amd64", "7.3.4-1~bpo13+1", apttest.Package(t), "Installed-Size: 13", "Depends: "+image+" (= 7.3.4-1~bpo13+1)")
+	m.Add(image, "7.3.4-1~bpo13+1", apttest.Package(t), "Installed-Size: 34672")
+	m.Publish()
+	r := cloud
+	r.KernelSuite = "trixie-backports"
+	cache, err := store.Open(t.TempDir(), m.Clock(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func() time.Time { return m.Clock().AddDate(0, 0, 2) }
+	s, err := New(Options{Mirror: m.URL, Cache: cache, HTTP: m.Client(), Clock: later, Keys: m.Ring()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Resolve(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Epoch != apttest.Now.AddDate(0, 0, 1).Unix() {
+		t.Errorf("the lock's epoch %d is not that of the younger suite", l.Epoch)
+	}
+	kernel, packages, err := l.Select(r)
+	if err != nil || names(kernel) != image || kernel[0].Suite != "trixie-backports" || names(packages) != "systemd-boot-efi" || packages[0].Suite != "trixie" {
+		t.Errorf("kernel %+v\npackages %+v\n%v", kernel, packages, err)
+	}
+	if _, _, err := l.Select(cloud); !errors.Is(err, fault.NotLocked) {
+		t.Errorf("the kernel of trixie is not in the lock: %v", err)
+	}
+}
+
 func TestAPackageThatChangedIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(m *apttest.Mirror, path string)
