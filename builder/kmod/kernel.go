@@ -41,8 +41,9 @@ type Kernel struct {
 	// Config is the configuration the kernel was built with.
 	Config Config
 
-	fsys  fs.FS
-	cache Cache
+	fsys   fs.FS
+	cache  Cache
+	digest string
 
 	// modules are the loadable modules by name: paths below ModulesDir.
 	modules map[string]string
@@ -61,6 +62,7 @@ const (
 	maxConfig  = 8 << 20   // config: 0.3 MB
 	maxBuiltin = 8 << 20   // modules.builtin.modinfo: 0.1 MB
 	maxModule  = 256 << 20 // one module, packaged or plain: 4 and 30 MB (amdgpu)
+	maxTree    = 2 << 20   // a device tree: 0.2 MB, and the kernel takes no more than 2
 	maxModules = 1 << 16   // modules of one kernel: 4,403
 )
 
@@ -70,6 +72,12 @@ type Option func(*Kernel)
 // WithCache makes the kernel keep what it decompressed in c.
 func WithCache(c Cache) Option {
 	return func(k *Kernel) { k.cache = c }
+}
+
+// WithDigest names the content of the kernel's files, so that what follows
+// from all of them can be cached.
+func WithDigest(digest string) Option {
+	return func(k *Kernel) { k.digest = digest }
 }
 
 // Open reads a kernel from fsys, which is laid out like an unpacked kernel

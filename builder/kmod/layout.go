@@ -115,6 +115,28 @@ func findConfig(fsys fs.FS, modulesDir, release, image string) (Config, error) {
 	return config, nil
 }
 
+// DeviceTree returns a device tree that came with the kernel, by the names of
+// its maker's folder and its file, such as broadcom/bcm2711-rpi-4-b.dtb. A
+// tree that is not there is a [fs.ErrNotExist].
+//
+// Up to Linux 6.12 Debian has them in usr/lib/linux-image-RELEASE, from 7.x on
+// in dtb of the modules folder; make dtbs_install puts them in
+// boot/dtbs/RELEASE.
+func (k *Kernel) DeviceTree(name string) ([]byte, error) {
+	dirs := []string{k.ModulesDir + "/dtb", "usr/lib/linux-image-" + k.Release, "boot/dtbs/" + k.Release, "dtbs/" + k.Release, "dtbs"}
+	for _, dir := range dirs {
+		if !fs.ValidPath(name) || !isFile(k.fsys, dir+"/"+name) {
+			continue
+		}
+		data, err := readLimited(k.fsys, dir+"/"+name, maxTree)
+		if err != nil {
+			return nil, fmt.Errorf("device tree %s: %w", name, err)
+		}
+		return data, nil
+	}
+	return nil, fmt.Errorf("device tree %s of kernel %s: %w", name, k.Release, fs.ErrNotExist)
+}
+
 // listModules returns the paths of all loadable modules, by name, below dir.
 func listModules(fsys fs.FS, dir string) (map[string]string, error) {
 	modules := map[string]string{}

@@ -77,11 +77,12 @@ func (i *info) set(key, value string) error {
 			i.weak = append(i.weak, normalise(name))
 		}
 	case "alias":
-		// modules.alias has its fields between blanks.
-		if strings.Contains(value, " ") || value == "" {
-			return fmt.Errorf("alias %q is empty or has blanks", value)
+		// modules.alias has its fields between blanks, so nobody can ask for
+		// an alias with blanks in it. Some sound cards of Debian's arm64
+		// kernels have one: "mt8192_mt6359 soc card".
+		if value != "" && !strings.Contains(value, " ") {
+			i.aliases = append(i.aliases, value)
 		}
-		i.aliases = append(i.aliases, value)
 	case "firmware":
 		i.firmware = append(i.firmware, value)
 	case "vermagic":
