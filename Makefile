@@ -15,7 +15,7 @@ GO_SOURCES := $(shell find . -name '*.go' -not -path './out/*' -o -name '*.yaml'
 # Debian packages: what running an image takes, and what proving one takes.
 DEMO_PACKAGES := qemu-system-x86 ovmf
 TEST_PACKAGES := $(DEMO_PACKAGES) qemu-utils dosfstools mtools e2fsprogs gdisk fdisk \
-	erofs-utils nftables iptables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev \
+	erofs-utils nftables iptables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev device-tree-compiler \
 	etcd-server etcd-client wireguard-tools strongswan-charon libstrongswan-standard-plugins
 
 .PHONY: help weft demo test test-netd test-profiles bench bench-netd chaos lint image fuzz deps deps-demo clean

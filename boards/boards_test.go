@@ -107,7 +107,7 @@ disk: {table: mbr, loaders: [raspberrypi], boot: 64, slot: 128, data: 32}
 raspberryPi:
   package: raspi-firmware
   serial: true
-  gpuMemory: 16
+  gpuMemory: 32
   fan: {gpio: 14, temperature: 60}
   pcie: {generation: 2}
   overlays: [{name: gpio-fan, file: gpio-fan.dtbo, parameters: [gpiopin=14]}]
@@ -134,8 +134,8 @@ var piCases = []struct{ rule, name, from, breaks, keeps string }{
 	{"HW15", "no firmware", "raspi-firmware", "''", "raspi-firmware2"},
 	{"HW15", "no section for the firmware", pi[strings.Index(pi, "raspberryPi:"):strings.Index(pi, "qemu:")], "", "raspberryPi: {package: raspi-firmware, serial: false}\n"},
 	{"HW15", "an unknown word for HDMI", "serial: true", "hdmi: yes please", "serial: false\n  hdmi: off"},
-	{"HW15", "too little for the graphics processor", "gpuMemory: 16", "gpuMemory: 15", "gpuMemory: 512"},
-	{"HW15", "too much for the graphics processor", "gpuMemory: 16", "gpuMemory: 513", "gpuMemory: 64"},
+	{"HW15", "too little for the graphics processor", "gpuMemory: 32", "gpuMemory: 31", "gpuMemory: 512"},
+	{"HW15", "too much for the graphics processor", "gpuMemory: 32", "gpuMemory: 513", "gpuMemory: 64"},
 	{"HW15", "a fan on the pins of the EEPROM", "gpio: 14", "gpio: 1", "gpio: 2"},
 	{"HW15", "a fan that starts late", "temperature: 60", "temperature: 81", "temperature: 80"},
 	{"HW15", "a speed there is not", "generation: 2", "generation: 4", "generation: 3"},
@@ -191,7 +191,7 @@ func hasRule(problems document.Problems, rule string) bool {
 }
 
 func TestShippedBoardsAreSound(t *testing.T) {
-	if got := Names(); !reflect.DeepEqual(got, []string{"arm64-uefi", "rpi3", "x86-64", "x86-64-cloud"}) {
+	if got := Names(); !reflect.DeepEqual(got, []string{"arm64-uefi", "rpi", "rpi-zero2w", "rpi3", "rpi4", "rpi5", "x86-64", "x86-64-cloud"}) {
 		t.Errorf("weft ships %v", got)
 	}
 	for _, name := range Names() {

@@ -97,10 +97,10 @@ func checkTree(b Board, d *document.Document, path, tree string) document.Proble
 
 // Limits of what the firmware takes.
 const (
-	// minGPU and maxGPU bound the graphics processor's memory, in MiB, on
-	// models with a gigabyte or more (config.txt, gpu_mem; on a Raspberry Pi 4
-	// no more than 512). With less than 16 the firmware does not start.
-	minGPU, maxGPU = 16, 512
+	// minGPU and maxGPU bound the graphics processor's memory, in MiB
+	// (config.txt, gpu_mem). With 16 the firmware takes other files, start_cd.elf
+	// and fixup_cd.dat, which can do less.
+	minGPU, maxGPU = 32, 512
 	// maxGPIO is the last pin that the header has.
 	maxGPIO = 27
 	// maxLine is the length of a line of config.txt: the firmware ignores what

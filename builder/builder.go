@@ -94,7 +94,7 @@ func Build(ctx context.Context, o Options) (image.Result, error) {
 		}
 		in.Digests = append(in.Digests, fmt.Sprintf("%s %x", name, sha256.Sum256(program)))
 	}
-	if in.Kernel, err = o.openKernel(in.KernelFiles); err != nil {
+	if in.Kernel, err = o.openKernel(in.KernelFiles, in.KernelDigest); err != nil {
 		return image.Result{}, err
 	}
 	if err := o.check(in); err != nil {
@@ -163,7 +163,7 @@ func (o Options) fetch(ctx context.Context, lock *apt.Lock, in *image.Input) (cl
 		}
 	}
 	if len(kernel) > 0 {
-		in.KernelFiles = debfs.Union(parts...)
+		in.KernelFiles, in.KernelDigest = debfs.Union(parts...), digestEntries(kernel)
 		return closeAll, nil
 	}
 	var digest string
@@ -171,6 +171,7 @@ func (o Options) fetch(ctx context.Context, lock *apt.Lock, in *image.Input) (cl
 		closeAll()
 		return nil, err
 	}
+	in.KernelDigest = digest
 	in.Digests = append(in.Digests, "kernel "+digest)
 	if p, ok := in.KernelFiles.(*debfs.Package); ok {
 		// Its copyright file is named for the package it was made as.
@@ -240,6 +241,15 @@ func (o Options) kernelProblem(key string, err error) error {
 		return document.Problems{o.Plan.BoardProblem(key, message).WithFix(fix)}
 	}
 	return fmt.Errorf("board %s: %s: %w", o.Plan.Board.Name, key, err)
+}
+
+// digestEntries names the content of packages.
+func digestEntries(list []apt.Entry) string {
+	h := sha256.New()
+	for _, e := range list {
+		fmt.Fprintln(h, e.SHA256)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
 // digestFile is the SHA-256 of a file.

@@ -52,7 +52,7 @@ func Check(ctx context.Context, o Options) (document.Problems, error) {
 		return nil, err
 	}
 	defer closeAll()
-	if in.Kernel, err = o.openKernel(in.KernelFiles); err != nil {
+	if in.Kernel, err = o.openKernel(in.KernelFiles, in.KernelDigest); err != nil {
 		return nil, err
 	}
 	facts, err := in.Facts()
@@ -74,9 +74,9 @@ func (o Options) readLock(ctx context.Context) (*apt.Lock, error) {
 	return apt.ReadLock(o.LockFile, data)
 }
 
-// openKernel opens the kernel that lies in files.
-func (o Options) openKernel(files fs.FS) (*kmod.Kernel, error) {
-	k, err := kmod.Open(files, kmod.WithCache(o.Results))
+// openKernel opens the kernel that lies in files, whose content digest names.
+func (o Options) openKernel(files fs.FS, digest string) (*kmod.Kernel, error) {
+	k, err := kmod.Open(files, kmod.WithCache(o.Results), kmod.WithDigest(digest))
 	if err != nil {
 		return nil, document.Problems{o.Plan.BoardProblem("kernel", err.Error()).
 			WithFix("name a package, file or folder that holds one kernel and its modules, laid out as Debian's packages are; links that lead out of a folder are not followed")}

@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"io"
 	"io/fs"
 
 	"weft/builder/apt"
@@ -16,45 +15,43 @@ import (
 // path, the newest kernel of the board's suite is taken, and no lock is
 // written. The caller calls done in the end.
 func OpenKernel(ctx context.Context, o Options) (k *kmod.Kernel, done func(), err error) {
-	files, closer, err := o.kernelFiles(ctx)
+	files, digest, closer, err := o.kernelFiles(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err = kmod.Open(files, kmod.WithCache(o.Results))
-	if err != nil {
+	if k, err = o.openKernel(files, digest); err != nil {
 		closer()
-		return nil, nil, document.Problems{o.Plan.BoardProblem("kernel", err.Error()).
-			WithFix("name a package, file or folder that holds one kernel and its modules, laid out as Debian's packages are")}
+		return nil, nil, err
 	}
 	return k, closer, nil
 }
 
-// kernelFiles are the files of the plan's kernel.
-func (o Options) kernelFiles(ctx context.Context) (fs.FS, func(), error) {
+// kernelFiles are the files of the plan's kernel, and a digest of them.
+func (o Options) kernelFiles(ctx context.Context) (files fs.FS, digest string, done func(), err error) {
 	if o.Plan.Kernel == "" {
-		files, own, _, err := o.ownKernel(ctx)
+		files, own, digest, err := o.ownKernel(ctx)
 		if err != nil {
-			return nil, nil, err
+			return nil, "", nil, err
 		}
-		return files, func() { own.Close() }, nil
+		return files, digest, func() { own.Close() }, nil
 	}
-	request := apt.Request{Suite: o.Plan.Board.Suite, Components: o.Plan.Board.Components, Arch: o.Plan.Board.Arch, Kernel: o.Plan.Kernel}
+	request := Request(o.Plan)
+	request.Packages, request.Closures = nil, nil
 	entries, err := o.kernelEntries(ctx, request)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	opened, err := o.Source.FetchAll(ctx, entries)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
-	var closers []io.Closer
 	var parts []fs.FS
 	for _, p := range opened {
-		closers, parts = append(closers, p), append(parts, p)
+		parts = append(parts, p)
 	}
-	return debfs.Union(parts...), func() {
-		for _, c := range closers {
-			c.Close()
+	return debfs.Union(parts...), digestEntries(entries), func() {
+		for _, p := range opened {
+			p.Close()
 		}
 	}, nil
 }

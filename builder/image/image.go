@@ -27,6 +27,8 @@ type Input struct {
 	// Kernel is the kernel, read from KernelFiles.
 	Kernel      *kmod.Kernel
 	KernelFiles fs.FS
+	// KernelDigest names the content of KernelFiles.
+	KernelDigest string
 	// Packages are the unpacked Debian packages by name, the kernel's among
 	// them.
 	Packages map[string]fs.FS
@@ -84,13 +86,13 @@ type Result struct {
 // whole or not at all. What the kernel lacks comes back as
 // [document.Problems] that point at the lines asking for it.
 func Write(ctx context.Context, in Input, path string) (Result, error) {
-	if in.Plan.Board.Disk.Table != boards.GPT {
-		return Result{}, document.Problems{in.Plan.BoardProblem("disk.table", "this weft writes GPT only").
-			WithFix("take a board with a GPT disk")}
-	}
 	sets, err := in.modules()
 	if err != nil {
 		return Result{}, err
+	}
+	if in.Plan.Board.Disk.Table != boards.GPT {
+		return Result{}, document.Problems{in.Plan.BoardProblem("disk.table", "this weft writes GPT only").
+			WithFix("take a board with a GPT disk")}
 	}
 	id, err := in.Plan.ID(in.Digests...)
 	if err != nil {

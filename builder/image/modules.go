@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"weft/builder/kmod"
+	"weft/builder/machine"
 	"weft/document"
 )
 
@@ -27,15 +28,19 @@ func (in Input) modules() (moduleSets, error) {
 				WithFix("name a kernel of the board's architecture"),
 		}
 	}
-	wanted := slices.Concat(p.Board.Boot.Load, p.Board.Boot.Drivers)
+	machines, problems, err := machine.Check(p, k)
+	if err != nil {
+		return moduleSets{}, err
+	}
+	wanted := slices.Concat(p.Board.Boot.Load, p.Board.Boot.Drivers, in.known(machine.Boot(machines)))
 	boot, errBoot := k.Closure(wanted...)
-	wanted = append(wanted, p.Board.Drivers...)
+	wanted = slices.Concat(wanted, p.Board.Drivers, in.known(machine.Modules(machines)))
 	findings := kmod.Check(k, p.Contract)
 	for _, f := range findings {
 		wanted = append(wanted, f.By...)
 	}
 	root, errRoot := k.Closure(wanted...)
-	problems := in.contract(findings)
+	problems = append(problems, in.contract(findings)...)
 	if err := errors.Join(errBoot, errRoot); err != nil {
 		// Closure ends at the first fault; people want to see all of them.
 		problems = append(problems, in.missing("boot.load", p.Board.Boot.Load)...)
@@ -50,6 +55,12 @@ func (in Input) modules() (moduleSets, error) {
 		return moduleSets{}, problems
 	}
 	return moduleSets{boot: boot, root: root}, nil
+}
+
+// known are those of the named modules that the kernel has. What does not
+// work for want of the others has been told by [machine.Check].
+func (in Input) known(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return !in.Kernel.Has(name) })
 }
 
 // RuleKernel is the rule that the kernel has what the profile asks of it.

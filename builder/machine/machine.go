@@ -1,0 +1,177 @@
+// Package machine says what the models of a board need of a kernel, by their
+// device trees, and whether the kernel has it.
+//
+// The trees are read and matched by package devicetree; this package knows
+// boards and plans, and turns what is missing into problems of their lines.
+// Boards whose machines have no device trees have no models, and nothing here
+// says anything of them.
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"weft/boards"
+	"weft/builder/devicetree"
+	"weft/builder/kmod"
+	"weft/builder/plan"
+	"weft/document"
+)
+
+// A Machine is one revision of a model.
+type Machine struct {
+	// Model is the model's name, Tree the file of its device tree.
+	Model string `json:"model"`
+	Tree  string `json:"tree"`
+	// Devices are what must work.
+	Devices []string `json:"devices"`
+	devicetree.Report
+
+	// index is the model's place in the board.
+	index int
+}
+
+// Check matches the trees of all models with the kernel of a plan. The
+// problems are trees that the kernel does not have and devices that do not
+// work though they must.
+func Check(p plan.Plan, k *kmod.Kernel) ([]Machine, document.Problems, error) {
+	if len(p.Board.Models) == 0 {
+		return nil, nil, nil
+	}
+	drivers, err := k.Devices()
+	if err != nil {
+		return nil, nil, err
+	}
+	var list []Machine
+	var found document.Problems
+	for i, m := range p.Board.Models {
+		for j, name := range m.DeviceTrees {
+			tree, err := read(k, name)
+			if err != nil {
+				path := document.Index(document.Join(document.Index("models", i), "deviceTrees"), j)
+				found = append(found, p.BoardProblem(path, err.Error()).WithFix(treeFix(p)))
+				continue
+			}
+			list = append(list, Machine{Model: m.Name, Tree: name, Devices: m.Devices, index: i,
+				Report: devicetree.Check(tree, m.Devices, drivers)})
+		}
+	}
+	return list, append(found, problems(p, k.Release, list)...), nil
+}
+
+// read reads a tree of the kernel.
+func read(k *kmod.Kernel, name string) (*devicetree.Tree, error) {
+	data, err := k.DeviceTree(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("kernel %s has no device tree %s", k.Release, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	tree, err := devicetree.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s of kernel %s: %w", name, k.Release, err)
+	}
+	return tree, nil
+}
+
+// Boot are the modules that the storage of any of the machines needs, and
+// Modules all that any of them has a device for; both are sorted.
+func Boot(list []Machine) []string {
+	return union(list, func(m Machine) []string { return m.Boot })
+}
+
+// Modules is described at [Boot].
+func Modules(list []Machine) []string {
+	return union(list, func(m Machine) []string { return m.Modules })
+}
+
+func union(list []Machine, of func(Machine) []string) []string {
+	var all []string
+	for _, m := range list {
+		all = append(all, of(m)...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// problems are the devices that do not work though they must, one for each
+// model, at the line that says where the kernel comes from.
+func problems(p plan.Plan, release string, list []Machine) document.Problems {
+	var found document.Problems
+	told := map[int]bool{}
+	for _, m := range list {
+		if len(m.Lacks) == 0 || told[m.index] {
+			continue
+		}
+		told[m.index] = true
+		key, fix := kernelFix(p, m)
+		found = append(found, p.BoardProblem(key,
+			fmt.Sprintf("%s on kernel %s: nothing drives %s", m.Model, release, lacking(m.Lacks))).
+			WithNote(Why(m.Lacks[0], m.Tree)).WithFix(fix))
+	}
+	return found
+}
+
+// names are the devices as people call them.
+var names = map[string]string{boards.SD: "SD", boards.Ethernet: "Ethernet", boards.USB: "USB", boards.NVMe: "PCIe"}
+
+// lacking lists the devices of some lacks.
+func lacking(lacks []devicetree.Lack) string {
+	var words []string
+	for _, l := range lacks {
+		if word := names[l.Device]; !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	text := words[0]
+	for i, word := range words[1:] {
+		if i == len(words)-2 {
+			text += " and " + word
+		} else {
+			text += ", " + word
+		}
+	}
+	return text
+}
+
+// Why says in a few words why a device does not work.
+func Why(l devicetree.Lack, tree string) string {
+	switch {
+	case l.Module != "":
+		return "no module " + l.Module
+	case l.Path == "":
+		return fmt.Sprintf("%s describes no %s", tree, names[l.Device])
+	case len(l.Compatible) > 0:
+		return "no driver for " + l.Compatible[0]
+	}
+	return "no driver for " + l.Path
+}
+
+// backports is what the suites are called that have newer kernels.
+const backports = "-backports"
+
+// kernelFix is the line to change, and how.
+func kernelFix(p plan.Plan, m Machine) (key, fix string) {
+	device := fmt.Sprintf("or take the device out of models[%d].devices", m.index)
+	k := p.Board.Kernel
+	switch {
+	case k.Package == "" && k.Deb != "":
+		return "kernel.deb", "name a kernel that has the drivers, " + device
+	case k.Package == "":
+		return "kernel.dir", "name a kernel that has the drivers, " + device
+	case k.Suite == "":
+		return "kernel.package", fmt.Sprintf("use suite %s%s: add suite: %s%s below kernel", p.Board.Suite, backports, p.Board.Suite, backports)
+	}
+	return "kernel.suite", "name a suite with a newer kernel, " + device
+}
+
+// treeFix says where a tree that is missing may be found.
+func treeFix(p plan.Plan) string {
+	if k := p.Board.Kernel; k.Package != "" && k.Suite == "" {
+		return fmt.Sprintf("newer kernels have more: use suite %s%s, or remove the tree", p.Board.Suite, backports)
+	}
+	return "take a kernel that has it, or remove the tree"
+}
