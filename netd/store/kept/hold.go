@@ -119,12 +119,13 @@ func (k *Keeper) withHeld(u store.Update) store.Update {
 }
 
 // displaced lets go the held leases whose node is back in another form, or
-// whose place another node has, and returns their keys.
+// whose place another node has, and returns their keys. A lease outside of the
+// network is nobody's: it is refused, and puts no node in the place of another.
 func (k *Keeper) displaced(u store.Update) (keys []string) {
 	if len(k.held) == 0 {
 		return nil
 	}
-	live := newIndex(u.Set)
+	live := newIndex(u.Set, k.foreign)
 	for key := range k.held {
 		if _, back := u.Set[key]; !back && live.displaces(k.leases[key]) {
 			delete(k.held, key)
@@ -135,6 +136,18 @@ func (k *Keeper) displaced(u store.Update) (keys []string) {
 	return keys
 }
 
+// foreign reports whether a lease has a subnet outside of the network, in a
+// family that the network has.
+func (k *Keeper) foreign(l lease.Lease) bool {
+	for _, half := range []lease.Half{l.IPv4, l.IPv6} {
+		ours := func(pods netip.Prefix) bool { return pods.Addr().Is6() == half.Subnet.Addr().Is6() }
+		if half.Subnet.IsValid() && slices.ContainsFunc(k.config.Pods, ours) && !k.inside(half.Subnet) {
+			return true
+		}
+	}
+	return false
+}
+
 // index finds leases by what only one node can have.
 type index struct {
 	uuids     map[string]bool
@@ -142,9 +155,13 @@ type index struct {
 	subnets   []netip.Prefix // sorted by address
 }
 
-func newIndex(set map[string]lease.Lease) index {
+// newIndex is the index of a set, less the leases that leave says.
+func newIndex(set map[string]lease.Lease, leave func(lease.Lease) bool) index {
 	x := index{uuids: map[string]bool{}, addresses: map[netip.Addr]bool{}}
 	for _, l := range set {
+		if leave(l) {
+			continue
+		}
 		if l.UUID != "" {
 			x.uuids[l.UUID] = true
 		}

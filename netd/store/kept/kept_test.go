@@ -193,6 +193,12 @@ func TestRestoredStoreIsNotBelieved(t *testing.T) {
 			"new": {Node: "node-9", UUID: "uuid-9", IPv4: lease.Half{Subnet: netip.MustParsePrefix("10.244.0.0/23")}}}}}, "[k2 new]", ""},
 		{"another has its address, in a full word", []any{full(100, 1, 2), store.Update{Full: true, Revision: 3, Set: map[string]lease.Lease{
 			"new": {Node: "node-9", UUID: "uuid-9", IPv4: lease.Half{Subnet: netip.MustParsePrefix("10.244.50.0/24"), Address: peer(2).IPv4.Address}}}}}, "[k1 new]", ""},
+		{"nonsense spans everything", []any{full(100, 1, 2), full(2), store.Update{Revision: 3, Set: map[string]lease.Lease{
+			"x": {Node: "node-9", IPv4: lease.Half{Subnet: netip.MustParsePrefix("10.0.0.0/8"), Address: peer(2).IPv4.Address}}}}}, "[k1 k2 x]", ""},
+		{"nonsense is the whole network", []any{full(100, 1, 2), full(2), store.Update{Revision: 3, Set: map[string]lease.Lease{
+			"x": {Node: "node-9", IPv4: lease.Half{Subnet: pods[0]}}}}}, "[k1 k2 x]", ""},
+		{"nonsense in one family", []any{full(100, 1, 2), full(2), store.Update{Revision: 3, Set: map[string]lease.Lease{
+			"x": {Node: "node-9", IPv4: peer(1).IPv4, IPv6: lease.Half{Subnet: netip.MustParsePrefix("fd00::/16")}}}}}, "[k1 k2 x]", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
