@@ -385,8 +385,9 @@ func (w *serviceWatcher) fetch() {
 }
 
 const (
-	// statusWithin is how long netd may take to answer.
-	statusWithin = 5 * time.Second
+	// statusWithin is how long netd may take to answer: long, since a virtual
+	// machine on a busy host is slow, and a wedged netd is the watchdog's to tell.
+	statusWithin = 20 * time.Second
 	// maxStatus is the longest status taken, in bytes.
 	maxStatus = 1 << 20
 )

@@ -18,7 +18,7 @@ import (
 
 // patience is how long a guest may take for one thing that a test waits for.
 // A host that runs other tests too is slow; only a hang takes this long.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // machine copies an image for one node and returns what runs it. The UEFI
 // variables live as long as the disk does.

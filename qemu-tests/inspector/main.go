@@ -31,7 +31,7 @@ const (
 	name   = "inspector"
 	socket = "/run/weft/init.sock"
 	// patience bounds each thing that is waited for, in an emulated machine.
-	patience = 100 * time.Second
+	patience = 4 * time.Minute
 )
 
 func main() {

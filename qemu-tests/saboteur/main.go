@@ -36,7 +36,7 @@ const (
 	pidFile = "/run/weft/charon/pid"
 	victim  = "node-1"
 	// patience bounds each thing that is waited for, in an emulated machine.
-	patience = 100 * time.Second
+	patience = 4 * time.Minute
 )
 
 func main() {

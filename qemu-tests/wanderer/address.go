@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/vishvananda/netlink"
 )
@@ -34,6 +35,9 @@ func readdress(from, to string) error {
 				if err := netlink.AddrDel(l, old); err != nil {
 					return fmt.Errorf("remove %s: %w", from, err)
 				}
+				if err := slowDetection(l.Attrs().Name, next); err != nil {
+					return err
+				}
 				if err := netlink.AddrAdd(l, next); err != nil {
 					return fmt.Errorf("add %s: %w", to, err)
 				}
@@ -42,4 +46,17 @@ func readdress(from, to string) error {
 		}
 	}
 	return fmt.Errorf("no device has %s", from)
+}
+
+// slowProbes is how often it is asked, a second apart, whether another machine
+// has an address: long enough that packets are sent meanwhile for certain.
+const slowProbes = "8"
+
+// slowDetection makes a device take long to use a new IPv6 address. Until then
+// it has a route on the link and no address of its own (RFC 4862, section 5.4).
+func slowDetection(device string, next *netlink.Addr) error {
+	if next.IP.To4() != nil {
+		return nil
+	}
+	return os.WriteFile("/proc/sys/net/ipv6/conf/"+device+"/dad_transmits", []byte(slowProbes), 0o644)
 }

@@ -33,7 +33,7 @@ const (
 	program = "wanderer"
 	socket  = "/run/weft/netd.sock"
 	// patience bounds each thing that is waited for, in an emulated machine.
-	patience = 150 * time.Second
+	patience = 4 * time.Minute
 	// often is how often something without events is looked at.
 	often = 200 * time.Millisecond
 )
