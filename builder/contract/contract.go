@@ -21,13 +21,14 @@ const (
 	Sysctl  = "sysctl"
 	Program = "program"
 	File    = "file"
+	Device  = "device"
 )
 
 // A Row is one need and how it is met.
 type Row struct {
 	// Need is the name of the module, symbol, setting or file.
 	Need string `json:"need"`
-	// Kind is module, kernel, sysctl, program or file.
+	// Kind is module, kernel, sysctl, program, file or device.
 	Kind string `json:"kind"`
 	// Met says whether it is there; Optional that it is not missed.
 	Met      bool `json:"met"`
@@ -36,7 +37,8 @@ type Row struct {
 	By string `json:"by"`
 	// Why says what stops working without it.
 	Why string `json:"why"`
-	// Path is the key of the profile that asks for it.
+	// Path is the key of the profile that asks for it, of a device that of
+	// the board.
 	Path string `json:"path"`
 	// Fix says what would bring it; empty when it is there.
 	Fix string `json:"fix,omitempty"`

@@ -23,6 +23,16 @@ type Finding struct {
 	Devices []string `json:"devices,omitempty"`
 }
 
+// A Device is one that must work.
+type Device struct {
+	// Name is a word of boards.Devices.
+	Name string `json:"name"`
+	// Works says whether it does.
+	Works bool `json:"works"`
+	// Modules are all that it takes, sorted.
+	Modules []string `json:"modules,omitempty"`
+}
+
 // A Lack is why a device that must work does not.
 type Lack struct {
 	// Device is the device, a word of boards.Devices.
@@ -44,6 +54,8 @@ type Lack struct {
 type Report struct {
 	// Findings are all devices that are in use.
 	Findings []Finding `json:"findings"`
+	// Devices are those that must work, in the order they were asked for.
+	Devices []Device `json:"devices"`
 	// Lacks are why devices that must work do not.
 	Lacks []Lack `json:"lacks,omitempty"`
 	// Boot are the modules that storage needs, Modules all of the tree,
@@ -68,7 +80,7 @@ func Check(t *Tree, devices []string, k Kernel) Report {
 	for _, f := range c.report.Findings {
 		c.report.Modules = append(append(c.report.Modules, f.Modules...), f.Makes...)
 	}
-	c.report.Modules = tidy(append(c.report.Modules, c.report.Boot...))
+	c.report.Modules = tidy(c.report.Modules)
 	c.report.Boot = tidy(c.report.Boot)
 	return c.report
 }
@@ -103,53 +115,61 @@ func (c *checker) considered(n *Node) bool {
 
 // device finds out whether a device works, and what it takes.
 func (c *checker) device(name string) {
-	d := devices[name]
+	kind := kinds[name]
 	var candidates []*Node
 	for n := range c.tree.Root.All() {
-		if c.considered(n) && d.is(n) {
+		if c.considered(n) && kind.is(n) {
 			candidates = append(candidates, n)
 		}
 	}
-	if len(candidates) == 0 {
-		c.report.Lacks = append(c.report.Lacks, Lack{Device: name})
-		return
-	}
+	device := Device{Name: name}
 	var lacks []Lack
-	works := false
 	for _, n := range candidates {
 		found := c.lacks(name, n)
 		lacks = append(lacks, found...)
-		works = works || len(found) == 0
+		// One socket that works is enough: the others may be for parts that a
+		// machine is not fitted with.
+		device.Works = device.Works || len(found) == 0
+		device.Modules = append(device.Modules, c.claim(name, n)...)
 	}
-	for _, module := range d.modules {
-		if !c.kernel.Has(module) {
-			lacks = append(lacks, Lack{Device: name, Module: module})
-			works = false
-		}
-		if d.storage {
-			c.report.Boot = append(c.report.Boot, module)
-		}
+	if len(candidates) == 0 {
+		lacks = append(lacks, Lack{Device: name})
 	}
-	// One socket that works is enough: the others may be on boards that this
-	// one is not fitted with.
-	if !works {
+	for _, module := range kind.modules {
+		if c.kernel.Has(module) {
+			device.Modules = append(device.Modules, module)
+			continue
+		}
+		lacks = append(lacks, Lack{Device: name, Module: module})
+		device.Works = false
+	}
+	device.Modules = tidy(device.Modules)
+	if !device.Works {
 		c.report.Lacks = append(c.report.Lacks, lacks...)
 	}
-	for _, n := range candidates {
-		for _, need := range c.tree.needs(n) {
-			i, ok := c.at[need]
-			if !ok {
-				continue
-			}
-			f := &c.report.Findings[i]
-			if !slices.Contains(f.Devices, name) {
-				f.Devices = append(f.Devices, name)
-			}
-			if d.storage {
-				c.report.Boot = append(c.report.Boot, f.Modules...)
-			}
-		}
+	if kind.storage {
+		c.report.Boot = append(c.report.Boot, device.Modules...)
 	}
+	c.report.Modules = append(c.report.Modules, device.Modules...)
+	c.report.Devices = append(c.report.Devices, device)
+}
+
+// claim notes that a device needs n with all that it depends on, and returns
+// the modules of all that.
+func (c *checker) claim(name string, n *Node) []string {
+	var modules []string
+	for _, need := range c.tree.needs(n) {
+		i, ok := c.at[need]
+		if !ok {
+			continue
+		}
+		f := &c.report.Findings[i]
+		if !slices.Contains(f.Devices, name) {
+			f.Devices = append(f.Devices, name)
+		}
+		modules = append(modules, f.Modules...)
+	}
+	return modules
 }
 
 // lacks are the reasons why a device does not work.
@@ -173,8 +193,8 @@ func (c *checker) lacks(name string, n *Node) []Lack {
 	return found
 }
 
-// devices are the kinds of devices that a model can be asked to have.
-var devices = map[string]struct {
+// kinds are the kinds of devices that a model can be asked to have.
+var kinds = map[string]struct {
 	// is tells a node that is such a device.
 	is func(*Node) bool
 	// modules are those that no tree names: what is plugged in, and what

@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
+	"strings"
 
 	"weft/boards"
 	"weft/builder/devicetree"
@@ -25,12 +27,13 @@ type Machine struct {
 	// Model is the model's name, Tree the file of its device tree.
 	Model string `json:"model"`
 	Tree  string `json:"tree"`
-	// Devices are what must work.
-	Devices []string `json:"devices"`
 	devicetree.Report
 
 	// index is the model's place in the board.
 	index int
+	// key is the line of the board that says where the kernel comes from, fix
+	// how to change it when devices do not work.
+	key, fix string
 }
 
 // Check matches the trees of all models with the kernel of a plan. The
@@ -50,15 +53,18 @@ func Check(p plan.Plan, k *kmod.Kernel) ([]Machine, document.Problems, error) {
 		for j, name := range m.DeviceTrees {
 			tree, err := read(k, name)
 			if err != nil {
-				path := document.Index(document.Join(document.Index("models", i), "deviceTrees"), j)
-				found = append(found, p.BoardProblem(path, err.Error()).WithFix(treeFix(p)))
+				key := document.Index(document.Join(document.Index("models", i), "deviceTrees"), j)
+				found = append(found, p.BoardProblem(key, err.Error()).WithFix(treeFix(p)))
 				continue
 			}
-			list = append(list, Machine{Model: m.Name, Tree: name, Devices: m.Devices, index: i,
-				Report: devicetree.Check(tree, m.Devices, drivers)})
+			machine := Machine{Model: m.Name, Tree: name, Report: devicetree.Check(tree, m.Devices, drivers), index: i}
+			machine.key, machine.fix = kernelFix(p, i)
+			list = append(list, machine)
 		}
 	}
-	return list, append(found, problems(p, k.Release, list)...), nil
+	found = append(found, problems(p, k.Release, list)...)
+	found.Sort()
+	return list, found, nil
 }
 
 // read reads a tree of the kernel.
@@ -107,10 +113,9 @@ func problems(p plan.Plan, release string, list []Machine) document.Problems {
 			continue
 		}
 		told[m.index] = true
-		key, fix := kernelFix(p, m)
-		found = append(found, p.BoardProblem(key,
+		found = append(found, p.BoardProblem(m.key,
 			fmt.Sprintf("%s on kernel %s: nothing drives %s", m.Model, release, lacking(m.Lacks))).
-			WithNote(Why(m.Lacks[0], m.Tree)).WithFix(fix))
+			WithNote(m.why(m.Lacks[0])).WithFix(m.fix))
 	}
 	return found
 }
@@ -137,25 +142,57 @@ func lacking(lacks []devicetree.Lack) string {
 	return text
 }
 
-// Why says in a few words why a device does not work.
-func Why(l devicetree.Lack, tree string) string {
+// why says in a few words why a device does not work.
+func (m Machine) why(l devicetree.Lack) string {
 	switch {
 	case l.Module != "":
 		return "no module " + l.Module
 	case l.Path == "":
-		return fmt.Sprintf("%s describes no %s", tree, names[l.Device])
+		return fmt.Sprintf("%s describes no %s", m.Tree, names[l.Device])
 	case len(l.Compatible) > 0:
 		return "no driver for " + l.Compatible[0]
 	}
 	return "no driver for " + l.Path
 }
 
+// Lack says in a few words why a device does not work.
+func (m Machine) Lack(device string) string {
+	var reasons []string
+	for _, l := range m.Lacks {
+		if reason := m.why(l); l.Device == device && !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// Fix says what to do about devices that do not work.
+func (m Machine) Fix() string { return m.fix }
+
+// Path is the key of the board that says what must work on the machine.
+func (m Machine) Path() string {
+	return document.Join(document.Index("models", m.index), "devices")
+}
+
+// Idle are the nodes that nothing drives and that nothing that must work
+// needs, by their names.
+func (m Machine) Idle() []string {
+	var list []string
+	for _, f := range m.Findings {
+		if f.State == devicetree.None && len(f.Devices) == 0 {
+			list = append(list, path.Base(f.Path))
+		}
+	}
+	return list
+}
+
 // backports is what the suites are called that have newer kernels.
 const backports = "-backports"
 
-// kernelFix is the line to change, and how.
-func kernelFix(p plan.Plan, m Machine) (key, fix string) {
-	device := fmt.Sprintf("or take the device out of models[%d].devices", m.index)
+// kernelFix is the line to change when devices of a model do not work, and
+// how.
+func kernelFix(p plan.Plan, model int) (key, fix string) {
+	device := fmt.Sprintf("or take the device out of models[%d].devices", model)
 	k := p.Board.Kernel
 	switch {
 	case k.Package == "" && k.Deb != "":

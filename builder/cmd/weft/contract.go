@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"weft/builder"
 	"weft/builder/contract"
+	"weft/builder/machine"
+	"weft/document"
 
 	"github.com/spf13/cobra"
 )
@@ -16,9 +19,10 @@ import (
 // contractCommand is weft contract.
 func (a *app) contractCommand() *cobra.Command {
 	var (
-		t      target
-		s      supply
-		asJSON bool
+		t       target
+		s       supply
+		asJSON  bool
+		devices bool
 	)
 	cmd := &cobra.Command{
 		Use:   "contract [PROFILE]",
@@ -28,8 +32,14 @@ kernel settings, programs and files; whether the board and the image have it,
 what it is met by, and what stops working without it. The board's kernel package
 is looked at, so it is fetched when it is not in the cache.
 
+A board of machines with device trees, such as the Raspberry Pi, also says what
+must work on each; that is looked up in the trees. --devices prints every device
+of the trees instead, with its drivers.
+
 The exit code is 2 when something is missing.`,
 		Example: `  weft contract k3s-flannel-vxlan --board x86-64-cloud
+  weft contract k3s-canal --board rpi5
+  weft contract --board rpi4 --devices
   weft contract ./mine.yaml --json | jq '.[] | select(.met | not)'`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -47,16 +57,24 @@ The exit code is 2 when something is missing.`,
 			if len(args) == 1 {
 				t.profile = args[0]
 			}
-			rows, err := a.contract(cmd.Context(), t, s)
+			found, err := a.contract(cmd.Context(), t, s)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = writeJSON(a.out, rows)
-			} else {
-				err = writeContract(a.out, rows)
+			switch {
+			case devices && asJSON:
+				err = writeJSON(a.out, found.machines)
+			case devices:
+				err = writeDevices(a.out, found.machines)
+			case asJSON:
+				err = writeJSON(a.out, found.rows)
+			default:
+				err = errors.Join(writeContract(a.out, found.rows), writeIdle(a.out, found.machines))
 			}
-			if err == nil && contract.Unmet(rows) > 0 {
+			if err == nil && len(found.problems) > 0 {
+				return found.problems
+			}
+			if err == nil && contract.Unmet(found.rows) > 0 {
 				return quiet{exitInput}
 			}
 			return err
@@ -65,25 +83,39 @@ The exit code is 2 when something is missing.`,
 	t.flags(cmd)
 	s.flags(cmd, "file that pins the packages (default: the newest kernel of the suite)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.Flags().BoolVar(&devices, "devices", false, "print the devices of the board's device trees")
 	return cmd
 }
 
-// contract compares a profile with the kernel of a board.
-func (a *app) contract(ctx context.Context, t target, s supply) ([]contract.Row, error) {
+// A compared plan is what it needs, and whether that is there.
+type compared struct {
+	rows     []contract.Row
+	machines []machine.Machine
+	// problems are those of the device trees.
+	problems document.Problems
+}
+
+// contract compares a profile and a board with the board's kernel.
+func (a *app) contract(ctx context.Context, t target, s supply) (compared, error) {
 	p, err := a.plan(t)
 	if err != nil {
-		return nil, err
+		return compared{}, err
 	}
 	source, results, _, err := a.source(s)
 	if err != nil {
-		return nil, err
+		return compared{}, err
 	}
 	kernel, done, err := builder.OpenKernel(ctx, builder.Options{Plan: p, Source: source, Results: results, LockFile: s.lock, BaseDir: filepath.Dir(t.board)})
 	if err != nil {
-		return nil, err
+		return compared{}, err
 	}
 	defer done()
-	return contract.Rows(kernel, p.Contract, p.Profile), nil
+	machines, problems, err := machine.Check(p, kernel)
+	if err != nil {
+		return compared{}, err
+	}
+	rows := append(contract.Rows(kernel, p.Contract, p.Profile), contract.Devices(machines)...)
+	return compared{rows, machines, problems}, nil
 }
 
 // The columns of the table: NEED, KIND, MET and BY take half of a terminal.

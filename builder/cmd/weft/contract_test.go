@@ -1,10 +1,13 @@
 package main
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"weft/builder/contract"
+	"weft/builder/machine"
 	"weft/profiles"
 )
 
@@ -26,6 +29,34 @@ func TestContractIsATableOf80Columns(t *testing.T) {
 	}
 	weft(t, "contract", "a", "b").want(t, exitInput, "weft contract takes one profile, not 2")
 	weft(t, "contract", "k3s-canla").want(t, exitInput, "did you mean k3s-canal?")
+}
+
+func TestContractShowsTheDevicesOfDeviceTrees(t *testing.T) {
+	o := weft(t, "contract", "--board", "rpi5")
+	o.want(t, exitOK, "ethernet                device   yes  ", "macb, rp1_pci", "needs are met", "Nothing drives these of broadcom/bcm2712-rpi-5-b.dtb", "are not looked at")
+	narrow(t, o.out)
+	o = weft(t, "contract", "--board", "rpi4", "--devices")
+	o.want(t, exitOK, "Raspberry Pi 400, broadcom/bcm2711-rpi-400.dtb\n", "mmc@7e340000                 module    sd             sdhci_iproc\n")
+	narrow(t, o.out)
+	for _, m := range parse[[]machine.Machine](t, weft(t, "contract", "--board", "rpi4", "--devices", "--json")) {
+		if m.Model == "" || len(m.Findings) == 0 || !slices.Contains(m.Boot, "gpio_regulator") {
+			t.Errorf("got %+v", m)
+		}
+	}
+	weft(t, "contract", "--devices").want(t, exitOK, "the board's machines have no device trees\n")
+
+	text, err := os.ReadFile("../../../boards/rpi5.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stable := write(t, t.TempDir(), "stable.yaml", strings.Replace(string(text), "  suite: trixie-backports\n", "", 1))
+	o = weft(t, "contract", "--board", stable)
+	o.want(t, exitInput, "sd                      device   NO   no driver for brcm,bcm2712-sdhci", "fix: use suite trixie-backports")
+	narrow(t, o.out)
+	if !strings.Contains(o.err, "nothing drives SD, Ethernet, USB and PCIe") {
+		t.Errorf("on the error output:\n%s", o.err)
+	}
+	weft(t, "build", "--board", stable, "--out", t.TempDir()).want(t, exitInput, "nothing drives SD, Ethernet, USB and PCIe")
 }
 
 func TestProfilesAreListed(t *testing.T) {
