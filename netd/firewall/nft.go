@@ -24,6 +24,7 @@ const wayOut = " (if the kernel has no nf_tables, load it, or set network.firewa
 const (
 	chainPostrouting = "postrouting"
 	chainForward     = "forward"
+	chainOutput      = "output"
 )
 
 // ensureNFT compares the kernel's tables with want and, if they differ,
@@ -73,7 +74,7 @@ func queueDifference(conn *nftables.Conn, want Ruleset) (differs bool, err error
 }
 
 // empty reports whether there is nothing to keep.
-func (t Table) empty() bool { return len(t.Postrouting)+len(t.Clamp)+len(t.Forward) == 0 }
+func (t Table) empty() bool { return len(t.Postrouting)+len(t.Clamp)+len(t.Forward)+len(t.Output) == 0 }
 
 // chains are the chains of a table with their rules, as nftables takes them.
 func chains(t Table, in *nftables.Table) map[string]chain {
@@ -81,6 +82,10 @@ func chains(t Table, in *nftables.Table) map[string]chain {
 	if rules := slices.Concat(t.Clamp, t.Forward); len(rules) > 0 {
 		all[chainForward] = chain{rules: rules, Chain: nftables.Chain{Name: chainForward, Table: in,
 			Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter}}
+	}
+	if len(t.Output) > 0 {
+		all[chainOutput] = chain{rules: t.Output, Chain: nftables.Chain{Name: chainOutput, Table: in,
+			Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter}}
 	}
 	if len(t.Postrouting) > 0 {
 		all[chainPostrouting] = chain{rules: t.Postrouting, Chain: nftables.Chain{Name: chainPostrouting, Table: in,
@@ -175,7 +180,7 @@ func replace(conn *nftables.Conn, t Table, wanted, exists bool) {
 	}
 	conn.AddTable(table)
 	all := chains(t, table)
-	for _, name := range []string{chainPostrouting, chainForward} {
+	for _, name := range []string{chainPostrouting, chainForward, chainOutput} {
 		c, found := all[name]
 		if !found {
 			continue

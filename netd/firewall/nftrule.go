@@ -37,6 +37,9 @@ func expressions(r Rule, ipv6 bool) []expr.Any {
 	}
 	all = append(all, match(r.From, source)...)
 	all = append(all, match(r.To, destination)...)
+	if r.FromPort != 0 {
+		all = append(all, fromPort(r.FromPort)...)
+	}
 	switch r.Verdict {
 	case Masquerade:
 		return append(all, &expr.Masq{})
@@ -44,6 +47,8 @@ func expressions(r Rule, ipv6 bool) []expr.Any {
 		return append(all, &expr.Masq{FullyRandom: true})
 	case Accept:
 		return append(all, &expr.Verdict{Kind: expr.VerdictAccept})
+	case Drop:
+		return append(all, &expr.Verdict{Kind: expr.VerdictDrop})
 	case Clamp:
 		return append(all, clamp()...)
 	}
@@ -71,6 +76,17 @@ func match(m Match, offset uint32) []expr.Any {
 		op = expr.CmpOpNeq
 	}
 	return append(all, &expr.Cmp{Op: op, Register: 1, Data: address})
+}
+
+// fromPort matches UDP datagrams from a port, the first two bytes of their
+// header (RFC 768).
+func fromPort(port uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
+	}
 }
 
 // The flags of a TCP packet (RFC 9293, section 3.1), and the option that says

@@ -84,6 +84,7 @@ func TestFlushedRulesReturnWithinASecondByIPTables(t *testing.T) {
 		n := nstest.New(t, "node")
 		network := testNetwork(true)
 		network.Firewall = profiles.Firewall{Mode: profiles.FirewallIPTables, MSSClamp: true}
+		network.Backend.Type = profiles.BackendWireGuard
 		keep(t, n, Wanted(testNode, network))
 		state := func() string { return tablesInOrder(savedRules(t, n)) }
 		for _, program := range []string{"iptables", "ip6tables"} {
@@ -94,6 +95,7 @@ func TestFlushedRulesReturnWithinASecondByIPTables(t *testing.T) {
 			broken(t, n, state, program, "-D", "FORWARD", "-m", "comment", "--comment", "flanneld forward", "-j", "FLANNEL-FWD")
 			broken(t, n, state, program, "-t", "nat", "-D", "FLANNEL-POSTRTG", "4")
 			broken(t, n, state, program, "-I", "FLANNEL-FWD", "-p", "tcp", "-j", "DROP")
+			broken(t, n, state, program, "-F", "WEFT-OUT")
 		}
 		if t.Name() == "TestFlushedRulesReturnWithinASecondByIPTables/over_nftables" {
 			broken(t, n, state, "nft", "flush", "ruleset")

@@ -65,6 +65,8 @@ type Table struct {
 	Clamp []Rule
 	// Forward are the rules for packets that are passed on, in order.
 	Forward []Rule
+	// Output are the rules for packets that the node itself sends.
+	Output []Rule
 }
 
 // Verdict is what happens to a packet a rule matches.
@@ -81,6 +83,8 @@ const (
 	MasqueradeRandom Verdict = "masquerade with random ports"
 	// Accept lets the packet pass.
 	Accept Verdict = "accept"
+	// Drop lets the packet go nowhere.
+	Drop Verdict = "drop"
 	// Clamp matches only the packets that open a TCP connection, and lowers
 	// the segment size they announce to what fits the route.
 	Clamp Verdict = "clamp"
@@ -93,6 +97,8 @@ type Rule struct {
 	Mark uint32
 	// From and To match the packet's addresses.
 	From, To Match
+	// FromPort matches UDP datagrams from this port.
+	FromPort uint16
 	Verdict  Verdict
 	// Comment says in the packet filter's own listing what the rule is for.
 	Comment string
@@ -119,6 +125,11 @@ var (
 // its nftables mode differs in the fourth rule of postrouting, by which the
 // sixth never applies and pods see packets from other nodes' hosts with an
 // address they may not be able to answer to.
+//
+// A WireGuard datagram takes the address that the kernel chooses, and while the
+// underlay has none of its family that is the tunnel device's own, a pod's: the
+// peers would answer into the tunnel, to themselves. Such datagrams are dropped;
+// WireGuard sends anew when there is an address again.
 //
 // The segment size is clamped by the pods' addresses and not by the tunnel's
 // device: the kernel takes the smaller MTU of the routes in both directions
@@ -153,6 +164,9 @@ func tableFor(f wanted.Family, network profiles.Network) Table {
 			{From: in(f.Network), Verdict: Accept, Comment: "from pods"},
 			{To: in(f.Network), Verdict: Accept, Comment: "to pods"},
 		}
+	}
+	for _, port := range wanted.WireGuardPorts(network.Backend) {
+		table.Output = append(table.Output, Rule{From: in(f.Network), FromPort: port, Verdict: Drop, Comment: "tunnels are between nodes"})
 	}
 	masqueraded, multicast := isTrue(network.Masquerade.IPv4, true), multicast4
 	if f.IPv6 {

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -12,6 +13,7 @@ const (
 	xPostrouting = "FLANNEL-POSTRTG"
 	xForward     = "FLANNEL-FWD"
 	xClamp       = "WEFT-MSS"
+	xOutput      = "WEFT-OUT"
 )
 
 // An xchain is a chain of netd's in iptables.
@@ -33,8 +35,9 @@ func xchains(t Table, random bool) []xchain {
 		{table: "nat", name: xPostrouting, base: "POSTROUTING", comment: "flanneld masq"},
 		{table: "mangle", name: xClamp, base: "FORWARD", comment: "weft mss"},
 		{table: "filter", name: xForward, base: "FORWARD", comment: "flanneld forward"},
+		{table: "filter", name: xOutput, base: "OUTPUT", comment: "weft tunnels"},
 	}
-	for i, rules := range [][]Rule{t.Postrouting, t.Clamp, t.Forward} {
+	for i, rules := range [][]Rule{t.Postrouting, t.Clamp, t.Forward, t.Output} {
 		for _, r := range rules {
 			all[i].rules = append(all[i].rules, r.spec(all[i].comment, random))
 		}
@@ -66,6 +69,9 @@ func (r Rule) spec(comment string, random bool) string {
 	if r.Verdict == Clamp {
 		words = append(words, "-p tcp -m tcp --tcp-flags SYN,RST SYN")
 	}
+	if r.FromPort != 0 {
+		words = append(words, fmt.Sprintf("-p udp -m udp --sport %d", r.FromPort))
+	}
 	if r.Mark != 0 {
 		words = append(words, fmt.Sprintf("-m mark --mark %#x/%#x", r.Mark, r.Mark))
 	}
@@ -80,6 +86,8 @@ func (r Rule) spec(comment string, random bool) string {
 		words = append(words, "MASQUERADE")
 	case Accept:
 		words = append(words, "ACCEPT")
+	case Drop:
+		words = append(words, "DROP")
 	case Clamp:
 		words = append(words, "TCPMSS --clamp-mss-to-pmtu")
 	default:
@@ -177,9 +185,9 @@ func (c xchain) removal(have listing) []string {
 // script is the input of iptables-restore for edits by table.
 func script(edits map[string][]string) string {
 	var b strings.Builder
-	for _, c := range xchains(Table{}, false) {
-		if lines := edits[c.table]; len(lines) > 0 {
-			fmt.Fprintf(&b, "*%s\n%s\nCOMMIT\n", c.table, strings.Join(lines, "\n"))
+	for _, table := range slices.Sorted(maps.Keys(edits)) {
+		if lines := edits[table]; len(lines) > 0 {
+			fmt.Fprintf(&b, "*%s\n%s\nCOMMIT\n", table, strings.Join(lines, "\n"))
 		}
 	}
 	return b.String()

@@ -99,6 +99,20 @@ func LanePorts(b profiles.Backend) (port, portV6 uint16) {
 	return uint16(first), uint16(first + 1)
 }
 
+// WireGuardPorts are the UDP ports of all devices and lanes that backend
+// wireguard may have, in order; none for other backends.
+func WireGuardPorts(b profiles.Backend) []uint16 {
+	if b.Canonical() != profiles.BackendWireGuard {
+		return nil
+	}
+	w := newWireGuard(b)
+	lane, lane6 := LanePorts(b)
+	if !w.separate() {
+		return []uint16{uint16(w.ListenPort), lane}
+	}
+	return []uint16{uint16(w.ListenPort), uint16(w.ListenPortV6), lane, lane6}
+}
+
 // Names are the device and its lane.
 func (w wireguard) Names(ipv6 bool) []string {
 	name, _ := w.device(ipv6)
