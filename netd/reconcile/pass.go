@@ -49,7 +49,11 @@ func (l *Loop) pass() {
 			return
 		}
 	}
-	if do.want || do.underlay || do.joined && !l.join() {
+	var joined *wanted.State
+	if do.joined && !do.want && !do.underlay {
+		joined = l.join()
+	}
+	if do.want || do.underlay || do.joined && joined == nil {
 		if err := l.computeWanted(); err != nil {
 			l.state.ReadError = err
 			l.todo = do
@@ -61,7 +65,7 @@ func (l *Loop) pass() {
 	// What has to be changed although the same is wanted as before was
 	// changed by somebody else.
 	do.drift = do.drift && len(diff.Diff(before, l.state.Wanted)) == 0
-	if err := l.makeSo(do); err != nil {
+	if err := l.makeSo(do, joined); err != nil {
 		l.state.ReadError = err
 		l.todo = do
 		return
@@ -155,33 +159,36 @@ func (l *Loop) use(plan wanted.Plan) {
 // anew, so that many at once cost less when everything is computed again.
 const joinFew = 16
 
-// join adds the leases of new nodes to what is wanted. If it is not as simple
-// as that, it reports false and everything has to be computed again.
-func (l *Loop) join() bool {
+// join adds the leases of new nodes to what is wanted, and returns what it has
+// added. If it is not as simple as that, it returns nil and everything has to be
+// computed again.
+func (l *Loop) join() *wanted.State {
 	if len(l.joined) > joinFew {
-		return false
+		return nil
 	}
+	var added wanted.State
 	for len(l.joined) > 0 {
 		if l.slowJoin(l.joined[0]) {
-			return false
+			return nil
 		}
 		var direct map[netip.Addr]int
 		if one := l.joined[0]; l.plan.Lookup(one) {
 			ask := addresses([]lease.Lease{one})
 			var err error
 			if direct, err = l.kernel.Direct(ask); err != nil {
-				return false
+				return nil
 			}
 			l.asked = append(l.asked, ask...)
 		}
-		plan, simple := l.plan.With(l.joined[0], direct)
+		plan, more, simple := l.plan.With(l.joined[0], direct)
 		if !simple {
-			return false
+			return nil
 		}
+		added.Append(more)
 		l.use(plan)
 		l.joined = l.joined[1:]
 	}
-	return true
+	return &added
 }
 
 // logRefusals logs the refusals that are new, the first of many.
@@ -239,8 +246,9 @@ func (l *Loop) noteMTU() {
 // maxLogged is how many failures and how many refusals of one pass are logged.
 const maxLogged = 5
 
-// makeSo brings the kernel to what is wanted.
-func (l *Loop) makeSo(do todo) error {
+// makeSo brings the kernel to what is wanted. With joined, only that was added
+// to it; nil says that anything may have changed.
+func (l *Loop) makeSo(do todo, joined *wanted.State) error {
 	if do.read {
 		have, err := l.kernel.Read(l.state.Scope())
 		if err != nil {
@@ -254,7 +262,14 @@ func (l *Loop) makeSo(do todo) error {
 		want = underKernel(l.have, want)
 	}
 	l.state.Wanted = l.settledEndpoints(l.have, want)
-	changes := diff.Diff(l.have, l.state.Wanted)
+	var changes []diff.Change
+	if joined != nil && !do.read && !do.drift && !l.kept && !l.tunnelled() {
+		// The kernel has what was wanted before: to compare ten thousand
+		// objects for one more would take longer than to program it.
+		changes = diff.Diff(wanted.State{}, *joined)
+	} else {
+		changes = diff.Diff(l.have, l.state.Wanted)
+	}
 	if len(changes) > 0 {
 		for _, c := range changes {
 			if link, is := c.Object.(wanted.Link); is && c.Verb != diff.Remove && !c.Was.Up {

@@ -152,14 +152,14 @@ func TestHostGWPlanWithOneMoreLeaseIsThePlanOfAll(t *testing.T) {
 	node := onLink()
 	all := plan(t, node, hostGWNetwork(), of(lease.HostGW, sound()), of(lease.HostGW, third()))
 	first := plan(t, node, hostGWNetwork(), of(lease.HostGW, sound()))
-	if _, simple := first.With(of(lease.HostGW, third()), nil); simple {
+	if _, _, simple := first.With(of(lease.HostGW, third()), nil); simple {
 		t.Error("a lease that is not known to be on the link was simple")
 	}
-	more, simple := first.With(of(lease.HostGW, third()), node.Direct)
+	more, _, simple := first.With(of(lease.HostGW, third()), node.Direct)
 	if !simple || !reflect.DeepEqual(more.State, all.State) {
 		t.Errorf("simple %t, state\n%+v\nwant\n%+v", simple, more.State, all.State)
 	}
-	if _, simple := first.With(third(), node.Direct); simple {
+	if _, _, simple := first.With(third(), node.Direct); simple {
 		t.Error("a lease of another backend was simple")
 	}
 }
@@ -171,7 +171,7 @@ func TestNodeWithoutSubnetsWantsNothingAndRefusesNobody(t *testing.T) {
 	if len(p.Refusals) != 0 || len(p.Peers) != 0 || len(p.State.Links) != 0 {
 		t.Errorf("plan is %+v", p)
 	}
-	if _, simple := p.With(third(), nil); simple {
+	if _, _, simple := p.With(third(), nil); simple {
 		t.Error("a lease joined a node without subnets")
 	}
 }

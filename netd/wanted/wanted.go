@@ -300,27 +300,26 @@ func For(node Node, network profiles.Network, leases []lease.Lease) (Plan, error
 	return p, nil
 }
 
-// With is the plan with one more lease, and true, when the lease is sound and
-// excludes no other: the usual case of a node that joins, at a fraction of
-// the cost of [For]. Otherwise only For can tell.
+// With is the plan with one more lease, what its state has more, and true, when
+// the lease is sound and excludes no other: the usual case of a node that joins,
+// at a fraction of the cost of [For]. Otherwise only For can tell.
 //
 // direct is [Node.Direct] of the lease's addresses, if [Plan.Lookup] asks for them. The plan must not be used for With
 // again after it returned true.
-func (p Plan) With(l lease.Lease, direct map[netip.Addr]int) (Plan, bool) {
+func (p Plan) With(l lease.Lease, direct map[netip.Addr]int) (with Plan, more State, simple bool) {
 	if l.Backend != p.kind || len(p.judges) == 0 {
-		return p, false
+		return p, more, false
 	}
 	p.node.Direct = direct
 	for _, judge := range p.judges {
 		judge.node.Direct = direct
 		if _, refusal := judge.try(l); refusal != nil {
-			return p, false
+			return p, more, false
 		}
 	}
 	if len(strangers(p.families, []lease.Lease{l})) > 0 {
-		return p, false
+		return p, more, false
 	}
-	var more State
 	for i, judge := range p.judges {
 		peer, _ := judge.admit(l)
 		p.Peers = append(p.Peers, peer)
@@ -332,7 +331,7 @@ func (p Plan) With(l lease.Lease, direct map[netip.Addr]int) (Plan, bool) {
 	p.State.FDB = inserted(p.State.FDB, more.FDB, CompareFDB)
 	p.State.Neighs = inserted(p.State.Neighs, more.Neighs, CompareNeighbours)
 	p.State.Peers = inserted(p.State.Peers, mergedPeers(more.Peers), CompareWGPeers)
-	return p, true
+	return p, more, true
 }
 
 // Lookup reports whether a lease's addresses have to be looked up before it

@@ -188,19 +188,25 @@ func TestBackendOptionsReachTheDevice(t *testing.T) {
 // A lease added to a plan comes to the same as all of them at once.
 func TestPlanWithOneMoreLeaseIsThePlanOfAll(t *testing.T) {
 	all := plan(t, testNode(), dual(), sound(), third())
-	more, simple := plan(t, testNode(), dual(), sound()).With(third(), nil)
+	more, added, simple := plan(t, testNode(), dual(), sound()).With(third(), nil)
 	if !simple {
 		t.Fatal("a sound lease was not simple")
 	}
 	if !reflect.DeepEqual(more.State, all.State) {
 		t.Errorf("state is\n%+v\nwant\n%+v", more.State, all.State)
 	}
-	if _, simple := more.With(third(), nil); simple {
+	both := plan(t, testNode(), dual(), sound()).State
+	both.Append(added)
+	both.Sort()
+	if !reflect.DeepEqual(both, all.State) {
+		t.Errorf("what was added makes it\n%+v\nwant\n%+v", both, all.State)
+	}
+	if _, _, simple := more.With(third(), nil); simple {
 		t.Error("a lease that is there twice was simple")
 	}
 	bad := sound()
 	bad.IPv4.MAC = "nonsense"
-	if _, simple := plan(t, testNode(), dual(), third()).With(bad, nil); simple {
+	if _, _, simple := plan(t, testNode(), dual(), third()).With(bad, nil); simple {
 		t.Error("a bad lease was simple")
 	}
 }
