@@ -59,7 +59,7 @@ var whole = fakeKernel{
 	"of:N*T*Ctest,usb*":                       "usb_test",
 	"usb:v0424pEC00d*dc*dsc*dp*ic*isc*ip*in*": "smsc95xx",
 	"pci:v*d*sv*sd*bc0Csc03i30*":              "xhci_pci",
-	"i2c:ds1307":                              "rtc_ds1307",
+	"of:N*T*Cdallas,ds1307":                   "rtc_ds1307",
 	"wdt":                                     "bcm2835_wdt",
 	"1":                                       "usbcore",
 	"2":                                       "mmc_block",

@@ -9,6 +9,7 @@
 package devicetree
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,10 @@ type Tree struct {
 	Root *Node
 
 	phandles map[uint32]*Node
+	// reserved is the block of memory reservations without its end, and boot
+	// the processor that starts first ([DT 0.4], 5.3 and 5.2).
+	reserved []byte
+	boot     uint32
 }
 
 // A Node is one node of a tree.
@@ -78,7 +83,7 @@ func Parse(data []byte) (*Tree, error) {
 		return nil, fmt.Errorf("no device tree: it begins with %#08x, not with %#08x", word(0), uint32(magic))
 	}
 	total := word(4)
-	if total > maxSize || int(total) > len(data) {
+	if total < headerSize || total > maxSize || int(total) > len(data) {
 		return nil, fmt.Errorf("device tree of %d bytes says it has %d; the kernel takes %d", len(data), total, maxSize)
 	}
 	if word(20) < version || word(24) > version {
@@ -93,7 +98,11 @@ func Parse(data []byte) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device tree: strings block: %w", err)
 	}
-	r := reader{structure: structure, names: names, tree: &Tree{phandles: map[uint32]*Node{}}}
+	reserved, err := reservations(data, word(16))
+	if err != nil {
+		return nil, fmt.Errorf("device tree: memory reservations: %w", err)
+	}
+	r := reader{structure: structure, names: names, tree: &Tree{phandles: map[uint32]*Node{}, reserved: reserved, boot: word(28)}}
 	if err := r.read(); err != nil {
 		return nil, fmt.Errorf("device tree: byte %d of the structure block: %w", r.at, err)
 	}
@@ -106,6 +115,25 @@ func block(data []byte, offset, size uint32) ([]byte, error) {
 		return nil, fmt.Errorf("it lies at %d with %d bytes, outside of the tree of %d", offset, size, len(data))
 	}
 	return data[offset : offset+size], nil
+}
+
+// reservation is the size of an entry: an address and a size.
+const reservation = 16
+
+// reservations is the block of memory reservations up to the entry of zeros
+// that ends it.
+func reservations(data []byte, offset uint32) ([]byte, error) {
+	if offset < headerSize || uint64(offset) > uint64(len(data)) {
+		return nil, fmt.Errorf("they lie at %d, outside of the tree of %d", offset, len(data))
+	}
+	var none [reservation]byte
+	list := data[offset:]
+	for at := 0; at+reservation <= len(list); at += reservation {
+		if bytes.Equal(list[at:at+reservation], none[:]) {
+			return list[:at], nil
+		}
+	}
+	return nil, errShort
 }
 
 // A reader goes through the structure block.

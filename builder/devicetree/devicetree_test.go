@@ -86,6 +86,31 @@ func TestTreesAreReadAsDtcReadsThem(t *testing.T) {
 	}
 }
 
+// TestWrittenTreesAreThoseThatWereRead has dtc write both as source text.
+func TestWrittenTreesAreThoseThatWereRead(t *testing.T) {
+	data := board(t)
+	want := dtc(t, string(data), "dtb", "dts")
+	if got := dtc(t, string(parse(t, data).Encode()), "dtb", "dts"); !bytes.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestTreesAreChanged(t *testing.T) {
+	tree := parse(t, compile(t, "/dts-v1/; / { a { phandle = <7>; b = \"x\"; }; };"))
+	a := tree.Find("/a")
+	if a == nil || tree.Find("/a/b") != nil || tree.Find("/c/d") != nil || tree.Root.Child("a") != a {
+		t.Fatalf("nodes are not found: %v", a)
+	}
+	a.Set("b", Text("y", "z"))
+	c := tree.Root.Child("c")
+	c.Set("cells", Cells(tree.Phandle(a), tree.Phandle(c), tree.Phandle(c)))
+	got := dtc(t, string(tree.Encode()), "dtb", "dts")
+	want := dtc(t, string(compile(t, `/dts-v1/; / { a { phandle = <7>; b = "y", "z"; }; c { phandle = <8>; cells = <7 8 8>; }; };`)), "dtb", "dts")
+	if !bytes.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestNodesAnswerWhatTheTreeSays(t *testing.T) {
 	tree := parse(t, board(t))
 	for n := range tree.Root.All() {
@@ -155,11 +180,14 @@ func TestBrokenTreesAreRefused(t *testing.T) {
 		"nothing":               {nil, "no header"},
 		"another file":          {[]byte(strings.Repeat("x", 100)), "no device tree"},
 		"a cut tree":            {whole[:len(whole)-1], "says it has"},
+		"less than a header":    {set(4, headerSize-1), "says it has 39"},
 		"more than 2 MiB":       {append(set(4, maxSize+1), make([]byte, maxSize)...), "the kernel takes"},
 		"an old version":        {set(20, 16), "version 16"},
 		"a new version":         {set(24, 18), "readable by 18"},
 		"a block outside":       {set(8, 1<<31), "structure block: it lies at"},
 		"a block in the header": {set(12, 4), "strings block: it lies at"},
+		"reservations outside":  {set(16, 1<<31), "reservations: they lie at"},
+		"open reservations":     {set(16, uint32(len(whole)-8)), "reservations: it ends too early"},
 		"no end":                {tree(begin(""), token(tokenEnd)), "ends too early"},
 		"an open node":          {tree(begin(""), token(tokenLast)), "within a node"},
 		"no node":               {tree(token(tokenLast)), "or has none"},
@@ -194,6 +222,10 @@ func FuzzParse(f *testing.F) {
 		tree, err := Parse(data)
 		if err != nil {
 			return
+		}
+		again, err := Parse(tree.Encode())
+		if err != nil || !bytes.Equal(again.Encode(), tree.Encode()) {
+			t.Errorf("what was written cannot be read: %v", err)
 		}
 		// Whatever was read can be checked.
 		Check(tree, []string{"sd", "ethernet", "usb", "nvme"}, fakeKernel{})

@@ -143,11 +143,6 @@ func modaliases(n *Node) []string {
 		if m := pciDevice.FindStringSubmatch(c); m != nil {
 			list = append(list, fmt.Sprintf("pci:v%08Xd%08Xsv00000000sd00000000bc00sc00i00", hex(m[1]), hex(m[2])))
 		}
-		// Devices on these buses also go by the name without the maker
-		// (drivers/i2c/i2c-core-of.c, drivers/spi/spi.c).
-		if _, model, ok := strings.Cut(c, ","); ok && n.Parent != nil && (n.Parent.Kind() == "i2c" || n.Parent.Kind() == "spi") {
-			list = append(list, n.Parent.Kind()+":"+model)
-		}
 	}
 	if len(compatible) > 0 {
 		list = append(list, of)

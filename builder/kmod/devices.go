@@ -30,8 +30,10 @@ type Devices struct {
 	compatibles map[string]bool
 }
 
-// buses are the prefixes of the aliases that tell of devices on them.
-var buses = []string{"of", "pci", "usb", "i2c", "spi"}
+// buses are the prefixes of the aliases that are read. Devices of a tree on I2C
+// and SPI are asked for by of too (drivers/i2c/i2c-core-base.c,
+// i2c_device_uevent).
+var buses = []string{"of", "pci", "usb"}
 
 // read are the folders whose modules are read for the devices they drive, and
 // unread those in them that are not: a node of a network has no use for
@@ -67,7 +69,7 @@ const (
 // for each kernel.
 func (k *Kernel) Devices() (*Devices, error) {
 	d := &Devices{kernel: k, of: map[string][]string{}, patterns: map[string][]aliasPattern{}, compatibles: map[string]bool{}}
-	which := sha256.Sum256([]byte(strings.Join(append(slices.Clone(read), unread...), "\n")))
+	which := sha256.Sum256([]byte(strings.Join(slices.Concat(buses, read, unread), "\n")))
 	aliases, err := k.whole(keyDevices+hex.EncodeToString(which[:])+"-", k.deviceAliases)
 	if err != nil {
 		return nil, err
