@@ -34,7 +34,8 @@ const (
 	NVMe = "nvme"
 )
 
-// RaspberryPi is what the firmware of a Raspberry Pi is told, by config.txt.
+// RaspberryPi is what the firmware of a Raspberry Pi is told, by config.txt,
+// and what is changed in the device trees it hands over.
 // What is not set is left to the firmware.
 type RaspberryPi struct {
 	// Package is the Debian package that holds the firmware: raspi-firmware.
@@ -48,11 +49,12 @@ type RaspberryPi struct {
 	// GPUMemory is the memory that the graphics processor takes, in MiB; a
 	// Raspberry Pi 5 takes what it needs and ignores this.
 	GPUMemory int `yaml:"gpuMemory,omitempty"`
-	// Fan is a fan that a pin of the header switches. The fan of a Raspberry
-	// Pi 5 has a socket of its own and needs nothing here.
+	// Fan is a fan that a pin of the header switches. It is written into the
+	// device trees that the image carries. The socket that a Raspberry Pi 5
+	// has for a fan is not in Linux' tree of it.
 	Fan *Fan `yaml:"fan,omitempty"`
-	// PCIe turns on the PCI Express socket of a Raspberry Pi 5, for an NVMe
-	// disk; that of a Compute Module 4 is always on.
+	// PCIe is the PCI Express socket that NVMe disks sit on. It is on by
+	// itself; its speed is written into the device trees.
 	PCIe *PCIe `yaml:"pcie,omitempty"`
 	// USBBoot lets a Raspberry Pi 3 boot from USB disks. It burns a fuse in
 	// the chip at the first boot, which cannot be undone. Others do not need
@@ -83,7 +85,7 @@ type Overlay struct {
 	Parameters []string `yaml:"parameters,omitempty"`
 }
 
-// A Fan is switched by a pin of the header, by the overlay gpio-fan.
+// A Fan is switched by a pin of the header.
 type Fan struct {
 	// GPIO is the number of the pin, as the chip counts.
 	GPIO int `yaml:"gpio"`

@@ -87,6 +87,9 @@ func Build(ctx context.Context, o Options) (image.Result, error) {
 		return image.Result{}, err
 	}
 	defer closeAll()
+	if err := o.addOverlays(&in); err != nil {
+		return image.Result{}, err
+	}
 	for _, name := range []string{"init", "netd"} {
 		program, err := o.Program(o.Plan.Board.Arch, name)
 		if err != nil {

@@ -1,11 +1,6 @@
 package devicetree
 
-import (
-	"slices"
-	"strings"
-
-	"weft/boards"
-)
+import "slices"
 
 // A Finding is a device of a tree and its driver.
 type Finding struct {
@@ -65,17 +60,25 @@ type Report struct {
 }
 
 // Check matches a tree with a kernel. devices are what must work, words of
-// boards.Devices.
-func Check(t *Tree, devices []string, k Kernel) Report {
+// boards.Devices. Overlays that the firmware will apply bring devices of their
+// own; what they change in the tree is not looked at.
+func Check(t *Tree, devices []string, k Kernel, overlays ...*Tree) Report {
 	c := checker{tree: t, kernel: k, at: map[*Node]int{}}
 	for n := range t.Root.All() {
-		if c.considered(n) {
+		if considered(n) {
 			c.at[n] = len(c.report.Findings)
 			c.report.Findings = append(c.report.Findings, drive(n, k))
 		}
 	}
 	for _, name := range devices {
 		c.device(name)
+	}
+	for _, o := range overlays {
+		for n := range o.Root.All() {
+			if n.Value("compatible") != nil && n.overlaid() && n.Enabled() {
+				c.report.Findings = append(c.report.Findings, drive(n, k))
+			}
+		}
 	}
 	for _, f := range c.report.Findings {
 		c.report.Modules = append(append(c.report.Modules, f.Modules...), f.Makes...)
@@ -102,7 +105,7 @@ type checker struct {
 var notDevices = []string{"aliases", "chosen", "cpus", "memory", "reserved-memory", "__symbols__"}
 
 // considered says whether the kernel makes a device of a node.
-func (c *checker) considered(n *Node) bool {
+func considered(n *Node) bool {
 	if n.Parent == nil || n.device() != n || !n.Enabled() {
 		return false
 	}
@@ -113,15 +116,32 @@ func (c *checker) considered(n *Node) bool {
 	return !slices.Contains(notDevices, top.Kind())
 }
 
+// Devices are the nodes in use that are a device, a word of boards.Devices.
+func (t *Tree) Devices(name string) []*Node {
+	var list []*Node
+	for n := range t.Root.All() {
+		if considered(n) && kinds[name].is(n) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// overlaid says whether the node lies in what an overlay brings
+// (Documentation/devicetree/overlay-notes.rst).
+func (n *Node) overlaid() bool {
+	for n = n.Parent; n != nil; n = n.Parent {
+		if n.Name == "__overlay__" {
+			return true
+		}
+	}
+	return false
+}
+
 // device finds out whether a device works, and what it takes.
 func (c *checker) device(name string) {
 	kind := kinds[name]
-	var candidates []*Node
-	for n := range c.tree.Root.All() {
-		if c.considered(n) && kind.is(n) {
-			candidates = append(candidates, n)
-		}
-	}
+	candidates := c.tree.Devices(name)
 	device := Device{Name: name}
 	var lacks []Lack
 	for _, n := range candidates {
@@ -191,50 +211,4 @@ func (c *checker) lacks(name string, n *Node) []Lack {
 		found = append(found, l)
 	}
 	return found
-}
-
-// kinds are the kinds of devices that a model can be asked to have.
-var kinds = map[string]struct {
-	// is tells a node that is such a device.
-	is func(*Node) bool
-	// modules are those that no tree names: what is plugged in, and what
-	// another driver makes.
-	modules []string
-	// storage says that a root file system may be on it.
-	storage bool
-}{
-	boards.SD:       {isSD, []string{"mmc_block"}, true},
-	boards.USB:      {isUSB, []string{"usb_storage", "uas", "sd_mod"}, true},
-	boards.NVMe:     {isPCIe, []string{"nvme"}, true},
-	boards.Ethernet: {isEthernet, nil, false},
-}
-
-// isSD knows controllers of SD cards and eMMC; the specification calls them
-// mmc, trees of the Raspberry Pi also mmcnr. One with a device in it is wired
-// to that, as to a Wi-Fi chip.
-func isSD(n *Node) bool {
-	return (n.Kind() == "mmc" || n.Kind() == "mmcnr") &&
-		!slices.ContainsFunc(n.Children, func(c *Node) bool { return c.Value("compatible") != nil })
-}
-
-// isUSB knows host controllers of USB.
-func isUSB(n *Node) bool {
-	onUSB := slices.ContainsFunc(n.Compatible(), usbDevice.MatchString)
-	return n.Kind() == "usb" && !onUSB && n.text("dr_mode") != "peripheral"
-}
-
-// isEthernet knows network interfaces, those on USB too.
-func isEthernet(n *Node) bool { return n.Kind() == "ethernet" }
-
-// isPCIe knows PCI Express with nothing soldered to it.
-func isPCIe(n *Node) bool {
-	if n.Value("compatible") == nil || n.text("device_type") != "pci" || !strings.HasPrefix(n.Kind(), "pci") {
-		return false
-	}
-	for inner := range n.All() {
-		if inner.pciFunction() {
-			return false
-		}
-	}
-	return true
 }

@@ -29,6 +29,9 @@ type Input struct {
 	KernelFiles fs.FS
 	// KernelDigest names the content of KernelFiles.
 	KernelDigest string
+	// Overlays are the overlays of the device tree that the board names, by
+	// name.
+	Overlays map[string][]byte
 	// Packages are the unpacked Debian packages by name, the kernel's among
 	// them.
 	Packages map[string]fs.FS

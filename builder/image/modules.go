@@ -16,6 +16,9 @@ type moduleSets struct {
 	// modules too: the initramfs is gone after boot, and a disk may be
 	// plugged in later.
 	boot, root kmod.Set
+	// machines are those that the board is, with the device trees that the
+	// boot partition has.
+	machines []machine.Machine
 }
 
 // modules finds the modules the plan needs with all they depend on, and
@@ -28,7 +31,7 @@ func (in Input) modules() (moduleSets, error) {
 				WithFix("name a kernel of the board's architecture"),
 		}
 	}
-	machines, problems, err := machine.Check(p, k)
+	machines, problems, err := machine.Check(p, k, in.Overlays)
 	if err != nil {
 		return moduleSets{}, err
 	}
@@ -54,7 +57,7 @@ func (in Input) modules() (moduleSets, error) {
 		problems.Sort()
 		return moduleSets{}, problems
 	}
-	return moduleSets{boot: boot, root: root}, nil
+	return moduleSets{boot: boot, root: root, machines: machines}, nil
 }
 
 // known are those of the named modules that the kernel has. What does not

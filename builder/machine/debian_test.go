@@ -1,6 +1,8 @@
 package machine_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -74,7 +76,7 @@ func TestDebiansKernelsDriveEveryRaspberryPi(t *testing.T) {
 		t.Run(board, func(t *testing.T) {
 			p := buildtest.Plan(t, board, "vxlan")
 			k := kernel(t, p)
-			list, problems, err := machine.Check(p, k)
+			list, problems, err := machine.Check(p, k, nil)
 			if err != nil || len(problems) > 0 {
 				t.Fatalf("kernel %s: %v\n%v", k.Release, err, problems)
 			}
@@ -114,7 +116,7 @@ func TestDebiansKernelsDriveEveryRaspberryPi(t *testing.T) {
 func TestTheRaspberryPi5IsRefusedOnTheKernelOfTrixie(t *testing.T) {
 	p := changed(t, "rpi5", "  suite: trixie-backports\n", "")
 	k := kernel(t, p)
-	_, problems, err := machine.Check(p, k)
+	_, problems, err := machine.Check(p, k, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,9 +140,84 @@ func TestTheRaspberryPi5IsRefusedOnTheKernelOfTrixie(t *testing.T) {
 
 func TestATreeThatIsNoneIsAnErrorOfItsLine(t *testing.T) {
 	p := changed(t, "rpi3", "broadcom/bcm2837-rpi-3-b.dtb]", "broadcom/bcm2837-rpi-9-z.dtb]")
-	_, problems, err := machine.Check(p, kernel(t, p))
+	_, problems, err := machine.Check(p, kernel(t, p), nil)
 	want := p.BoardProblem("models[0].deviceTrees[0]", "")
 	if err != nil || len(problems) != 1 || problems[0].Line != want.Line || problems[0].Column != want.Column || !strings.Contains(problems.Error(), "has no device tree broadcom/bcm2837-rpi-9-z.dtb") {
+		t.Errorf("%v\n%v", err, problems)
+	}
+}
+
+// source writes a tree as source text by dtc, which warns of what it does
+// not understand.
+func source(t *testing.T, tree []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "tree")
+	if err := os.WriteFile(name, tree, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return buildtest.Tool(t, "dtc", "-q", "-I", "dtb", "-O", "dts", name)
+}
+
+func TestOptionsAreInTheTreesThatTheImageCarries(t *testing.T) {
+	p := changed(t, "rpi4", "raspberryPi:\n", "raspberryPi:\n  fan: {gpio: 14, temperature: 55}\n  pcie: {generation: 1}\n")
+	k := kernel(t, p)
+	list, problems, err := machine.Check(p, k, nil)
+	if err != nil || len(problems) > 0 {
+		t.Fatal(err, problems)
+	}
+	for _, m := range list {
+		text := source(t, m.Data)
+		for _, want := range []string{`compatible = "gpio-fan"`, "gpio-fan,speed-map = <0x00 0x00 0x1388 0x01>", "temperature = <0xd6d8>", "cooling-device = <"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s lacks %s", m.Tree, want)
+			}
+		}
+		if !slices.Contains(m.Modules, "gpio_fan") || slices.Contains(m.Boot, "gpio_fan") {
+			t.Errorf("%s: the fan is driven by %q", m.Tree, m.Modules)
+		}
+		// Only the Compute Module has a socket for what is not soldered on.
+		if strings.Contains(text, "max-link-speed = <0x01>") != strings.Contains(m.Tree, "cm4") {
+			t.Errorf("%s has the wrong speed of PCI Express", m.Tree)
+		}
+	}
+	plain, err := k.DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Line by line, nothing of the kernel's tree is gone.
+	now := source(t, list[0].Data)
+	for line := range strings.Lines(source(t, plain)) {
+		if !strings.Contains(now, line) {
+			t.Errorf("the tree lost %q", line)
+		}
+	}
+}
+
+func TestOptionsThatNoTreeCanTakeAreRefused(t *testing.T) {
+	p := changed(t, "rpi3", "raspberryPi:\n", "raspberryPi:\n  pcie: {generation: 2}\n")
+	if _, problems, err := machine.Check(p, kernel(t, p), nil); err != nil || !strings.Contains(problems.Error(), "no tree of the board has a PCI Express socket") {
+		t.Errorf("%v\n%v", err, problems)
+	}
+	p = changed(t, "rpi5", "raspberryPi:\n", "raspberryPi:\n  fan: {gpio: 14, temperature: 55}\n")
+	if _, problems, err := machine.Check(p, kernel(t, p), nil); err != nil || !strings.Contains(problems.Error(), "no tree of the board has a temperature to switch a fan by") {
+		t.Errorf("%v\n%v", err, problems)
+	}
+}
+
+func TestWhatAnOverlayBringsIsDriven(t *testing.T) {
+	p := changed(t, "rpi4", "raspberryPi:\n", "raspberryPi:\n  overlays: [{name: sensor, file: sensor.dtbo}]\n")
+	overlay := filepath.Join(t.TempDir(), "sensor.dts")
+	text := `/dts-v1/; /plugin/; &{/} { onewire { compatible = "w1-gpio"; }; };`
+	if err := os.WriteFile(overlay, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	compiled := buildtest.Tool(t, "dtc", "-q", "-@", "-I", "dts", "-O", "dtb", overlay)
+	k := kernel(t, p)
+	list, problems, err := machine.Check(p, k, map[string][]byte{"sensor": []byte(compiled)})
+	if err != nil || len(problems) > 0 || !slices.Contains(list[0].Modules, "w1_gpio") {
+		t.Errorf("%v\n%v\n%q", err, problems, machine.Modules(list))
+	}
+	if _, problems, err = machine.Check(p, k, map[string][]byte{"sensor": []byte("text")}); err != nil || !strings.Contains(problems.Error(), "overlay sensor: device tree of 4 bytes") {
 		t.Errorf("%v\n%v", err, problems)
 	}
 }
@@ -153,7 +230,7 @@ func TestTheBoardForUEFINamesModulesThatThereAre(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if list, problems, err := machine.Check(p, k); list != nil || problems != nil || err != nil {
+	if list, problems, err := machine.Check(p, k, nil); list != nil || problems != nil || err != nil {
 		t.Errorf("a board without models has %v, %v, %v", list, problems, err)
 	}
 }

@@ -27,6 +27,9 @@ type Machine struct {
 	// Model is the model's name, Tree the file of its device tree.
 	Model string `json:"model"`
 	Tree  string `json:"tree"`
+	// Data is the tree as the boot partition has it: that of the kernel, with
+	// what the options of the board change.
+	Data []byte `json:"-"`
 	devicetree.Report
 
 	// index is the model's place in the board.
@@ -37,9 +40,10 @@ type Machine struct {
 }
 
 // Check matches the trees of all models with the kernel of a plan. The
-// problems are trees that the kernel does not have and devices that do not
-// work though they must.
-func Check(p plan.Plan, k *kmod.Kernel) ([]Machine, document.Problems, error) {
+// overlays are those that the board names, by name. The problems are trees
+// that the kernel does not have, devices that do not work though they must,
+// and options that no tree can take.
+func Check(p plan.Plan, k *kmod.Kernel, overlayFiles map[string][]byte) ([]Machine, document.Problems, error) {
 	if len(p.Board.Models) == 0 {
 		return nil, nil, nil
 	}
@@ -47,20 +51,39 @@ func Check(p plan.Plan, k *kmod.Kernel) ([]Machine, document.Problems, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var list []Machine
 	var found document.Problems
+	options := p.Board.RaspberryPi
+	extra, faults := overlays(options, overlayFiles)
+	for i, err := range faults {
+		found = append(found, p.BoardProblem(document.Index("raspberryPi.overlays", i), err.Error()).
+			WithFix("name an overlay that dtc has compiled"))
+	}
+	var list []Machine
+	var could applied
 	for i, m := range p.Board.Models {
 		for j, name := range m.DeviceTrees {
-			tree, err := read(k, name)
+			tree, data, err := read(k, name)
 			if err != nil {
 				key := document.Index(document.Join(document.Index("models", i), "deviceTrees"), j)
 				found = append(found, p.BoardProblem(key, err.Error()).WithFix(treeFix(p)))
 				continue
 			}
-			machine := Machine{Model: m.Name, Tree: name, Report: devicetree.Check(tree, m.Devices, drivers), index: i}
+			did := apply(options, tree)
+			could = applied{could.fan || did.fan, could.pcie || did.pcie}
+			machine := Machine{Model: m.Name, Tree: name, Data: data, index: i,
+				Report: devicetree.Check(tree, m.Devices, drivers, extra...)}
+			if did != (applied{}) {
+				machine.Data = tree.Encode()
+			}
 			machine.key, machine.fix = kernelFix(p, i)
 			list = append(list, machine)
 		}
+	}
+	if options != nil && options.Fan != nil && !could.fan && len(list) > 0 {
+		found = append(found, p.BoardProblem("raspberryPi.fan", "no tree of the board has a temperature to switch a fan by").WithFix("remove fan"))
+	}
+	if options != nil && options.PCIe != nil && !could.pcie && len(list) > 0 {
+		found = append(found, p.BoardProblem("raspberryPi.pcie", "no tree of the board has a PCI Express socket").WithFix("remove pcie"))
 	}
 	found = append(found, problems(p, k.Release, list)...)
 	found.Sort()
@@ -68,19 +91,19 @@ func Check(p plan.Plan, k *kmod.Kernel) ([]Machine, document.Problems, error) {
 }
 
 // read reads a tree of the kernel.
-func read(k *kmod.Kernel, name string) (*devicetree.Tree, error) {
+func read(k *kmod.Kernel, name string) (*devicetree.Tree, []byte, error) {
 	data, err := k.DeviceTree(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("kernel %s has no device tree %s", k.Release, name)
+		return nil, nil, fmt.Errorf("kernel %s has no device tree %s", k.Release, name)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tree, err := devicetree.Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s of kernel %s: %w", name, k.Release, err)
+		return nil, nil, fmt.Errorf("%s of kernel %s: %w", name, k.Release, err)
 	}
-	return tree, nil
+	return tree, data, nil
 }
 
 // Boot are the modules that the storage of any of the machines needs, and

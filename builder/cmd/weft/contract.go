@@ -105,12 +105,17 @@ func (a *app) contract(ctx context.Context, t target, s supply) (compared, error
 	if err != nil {
 		return compared{}, err
 	}
-	kernel, done, err := builder.OpenKernel(ctx, builder.Options{Plan: p, Source: source, Results: results, LockFile: s.lock, BaseDir: filepath.Dir(t.board)})
+	o := builder.Options{Plan: p, Source: source, Results: results, LockFile: s.lock, BaseDir: filepath.Dir(t.board)}
+	overlays, err := builder.Overlays(ctx, o)
+	if err != nil {
+		return compared{}, err
+	}
+	kernel, done, err := builder.OpenKernel(ctx, o)
 	if err != nil {
 		return compared{}, err
 	}
 	defer done()
-	machines, problems, err := machine.Check(p, kernel)
+	machines, problems, err := machine.Check(p, kernel, overlays)
 	if err != nil {
 		return compared{}, err
 	}
