@@ -126,6 +126,10 @@ type QEMU struct {
 	// Network is what the network card is: virtio, or usb for machines without
 	// PCI; virtio when empty.
 	Network string `yaml:"network,omitempty"`
+	// Append holds kernel arguments that the virtual machine is given and that
+	// are not in the image. It works where QEMU itself starts the kernel
+	// (-append), as for raspi3b.
+	Append []string `yaml:"append,omitempty"`
 	// CommandLine holds kernel arguments that only a virtual machine needs.
 	// They are part of the image, since the image does not know where it
 	// will run; keep them harmless on real hardware.

@@ -74,6 +74,7 @@ var cases = []struct{ rule, name, from, breaks, keeps string }{
 	{"HW11", "two arguments in one", "panic=10", "panic=10 quiet", "panic=-1"},
 	{"HW11", "an argument in quotes", "panic=10", `'foo="a"'`, "foo=a,b"},
 	{"HW11", "a console as an argument", "panic=10", "console=ttyS1", "consoleblank=0"},
+	{"HW11", "an argument of the virtual machine with a space", "memory: 512", "memory: 512, append: [a b]", "memory: 512, append: [a=b]"},
 	{"HW11", "a root as an argument", "no_timer_check", "root=/dev/sda1", "rootwait"},
 	{"HW13", "an unknown word", "package: linux-image-amd64}", "package: linux-image-amd64, signatures: remove}", "package: linux-image-amd64, signatures: strip}"},
 	{"HW12", "no machine", "machine: q35, ", "", "machine: pc, "},

@@ -58,7 +58,7 @@ func checkArguments(b Board, d *document.Document) document.Problems {
 	for _, l := range []struct {
 		path string
 		args []string
-	}{{"commandLine", b.CommandLine}, {"qemu.commandLine", b.QEMU.CommandLine}} {
+	}{{"commandLine", b.CommandLine}, {"qemu.commandLine", b.QEMU.CommandLine}, {"qemu.append", b.QEMU.Append}} {
 		for i, arg := range l.args {
 			path := document.Index(l.path, i)
 			if !plainArgument(arg) {

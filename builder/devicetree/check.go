@@ -53,7 +53,8 @@ type Report struct {
 	Devices []Device `json:"devices"`
 	// Lacks are why devices that must work do not.
 	Lacks []Lack `json:"lacks,omitempty"`
-	// Boot are the modules that storage needs, Modules all of the tree,
+	// Boot are the modules that storage needs, and those of sources of
+	// randomness, which keys are waited for with; Modules are all of the tree,
 	// those of Boot among them. Both are sorted.
 	Boot    []string `json:"boot"`
 	Modules []string `json:"modules"`
@@ -65,9 +66,14 @@ type Report struct {
 func Check(t *Tree, devices []string, k Kernel, overlays ...*Tree) Report {
 	c := checker{tree: t, kernel: k, at: map[*Node]int{}}
 	for n := range t.Root.All() {
-		if considered(n) {
-			c.at[n] = len(c.report.Findings)
-			c.report.Findings = append(c.report.Findings, drive(n, k))
+		if !considered(n) {
+			continue
+		}
+		f := drive(n, k)
+		c.at[n] = len(c.report.Findings)
+		c.report.Findings = append(c.report.Findings, f)
+		if n.Kind() == "rng" {
+			c.report.Boot = append(c.report.Boot, f.Modules...)
 		}
 	}
 	for _, name := range devices {

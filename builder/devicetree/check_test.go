@@ -55,6 +55,7 @@ var whole = fakeKernel{
 	"of:N*T*Cmmc-pwrseq-simple*":              "pwrseq_simple",
 	"of:N*T*Ctest,clocks*":                    "clk_test",
 	"of:N*T*Ctest,gpio*":                      "gpio_test",
+	"of:N*T*Ctest,rng":                        "rng_test",
 	"of:N*T*Ctest,mmc":                        "mmc_test",
 	"of:N*T*Ctest,usb*":                       "usb_test",
 	"usb:v0424pEC00d*dc*dsc*dp*ic*isc*ip*in*": "smsc95xx",
@@ -74,7 +75,7 @@ func TestAWholeKernelDrivesTheBoard(t *testing.T) {
 	if len(r.Lacks) > 0 {
 		t.Errorf("lacks: %+v", r.Lacks)
 	}
-	boot := strings.Fields("clk_test fixed gpio_test mmc_block mmc_test nvme sd_mod uas usb_storage usb_test xhci_pci")
+	boot := strings.Fields("clk_test fixed gpio_test mmc_block mmc_test nvme rng_test sd_mod uas usb_storage usb_test xhci_pci")
 	if !slices.Equal(r.Boot, boot) {
 		t.Errorf("storage needs\n %q, want\n %q", r.Boot, boot)
 	}

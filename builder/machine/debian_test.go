@@ -57,14 +57,14 @@ const plugged = " sd_mod uas usb_storage"
 // cases are what the models need of Debian's kernels, as far as it is sure:
 // newer kernels may need more.
 var cases = []struct{ tree, boot, modules string }{
-	{"broadcom/bcm2837-rpi-3-b.dtb", "bcm2835 dwc2 phy_generic" + plugged, "smsc95xx bcm2835_rng bcm2835_thermal bcm2835_wdt sdhci_iproc raspberrypi_cpufreq"},
-	{"broadcom/bcm2837-rpi-3-b-plus.dtb", "bcm2835 dwc2 phy_generic" + plugged, "lan78xx bcm2835_rng sdhci_iproc"},
-	{"broadcom/bcm2837-rpi-3-a-plus.dtb", "bcm2835 dwc2 phy_generic" + plugged, "bcm2835_rng"},
-	{"broadcom/bcm2837-rpi-zero-2-w.dtb", "bcm2835 dwc2 phy_generic" + plugged, "bcm2835_rng"},
-	{"broadcom/bcm2711-rpi-4-b.dtb", "sdhci_iproc fixed gpio_regulator xhci_pci reset_raspberrypi" + plugged, "genet mdio_bcm_unimac broadcom iproc_rng200 bcm2711_thermal bcm2835_wdt"},
-	{"broadcom/bcm2711-rpi-400.dtb", "sdhci_iproc fixed gpio_regulator xhci_pci reset_raspberrypi" + plugged, "genet mdio_bcm_unimac broadcom iproc_rng200"},
-	{"broadcom/bcm2711-rpi-cm4-io.dtb", "sdhci_iproc fixed gpio_regulator dwc2 nvme" + plugged, "genet mdio_bcm_unimac broadcom iproc_rng200"},
-	{"broadcom/bcm2712-rpi-5-b.dtb", "sdhci_brcmstb irq_bcm2712_mip pinctrl_brcmstb_bcm2712 pinctrl_rp1 rp1_pci dwc3 xhci_plat_hcd fixed gpio_regulator nvme" + plugged, "macb clk_rp1 broadcom reset_raspberrypi iproc_rng200 bcm2835_wdt gpio_keys"},
+	{"broadcom/bcm2837-rpi-3-b.dtb", "bcm2835 dwc2 phy_generic bcm2835_rng" + plugged, "smsc95xx bcm2835_thermal bcm2835_wdt sdhci_iproc raspberrypi_cpufreq"},
+	{"broadcom/bcm2837-rpi-3-b-plus.dtb", "bcm2835 dwc2 phy_generic bcm2835_rng" + plugged, "lan78xx sdhci_iproc"},
+	{"broadcom/bcm2837-rpi-3-a-plus.dtb", "bcm2835 dwc2 phy_generic bcm2835_rng" + plugged, ""},
+	{"broadcom/bcm2837-rpi-zero-2-w.dtb", "bcm2835 dwc2 phy_generic bcm2835_rng" + plugged, ""},
+	{"broadcom/bcm2711-rpi-4-b.dtb", "sdhci_iproc fixed gpio_regulator xhci_pci reset_raspberrypi iproc_rng200" + plugged, "genet mdio_bcm_unimac broadcom bcm2711_thermal bcm2835_wdt"},
+	{"broadcom/bcm2711-rpi-400.dtb", "sdhci_iproc fixed gpio_regulator xhci_pci reset_raspberrypi iproc_rng200" + plugged, "genet mdio_bcm_unimac broadcom"},
+	{"broadcom/bcm2711-rpi-cm4-io.dtb", "sdhci_iproc fixed gpio_regulator dwc2 nvme iproc_rng200" + plugged, "genet mdio_bcm_unimac broadcom"},
+	{"broadcom/bcm2712-rpi-5-b.dtb", "sdhci_brcmstb irq_bcm2712_mip pinctrl_brcmstb_bcm2712 pinctrl_rp1 rp1_pci dwc3 xhci_plat_hcd fixed gpio_regulator nvme iproc_rng200" + plugged, "macb clk_rp1 broadcom reset_raspberrypi bcm2835_wdt gpio_keys"},
 	{"broadcom/bcm2712-d-rpi-5-b.dtb", "sdhci_brcmstb irq_bcm2712_mip pinctrl_brcmstb_bcm2712 pinctrl_rp1 rp1_pci dwc3 xhci_plat_hcd fixed gpio_regulator nvme" + plugged, "macb clk_rp1 broadcom"},
 }
 
