@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -13,7 +14,7 @@ import (
 
 // yamlError takes the library's message apart: the line, which it leaves out
 // for the first one, and the text.
-var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+var yamlError = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`) })
 
 // maxBisected is the largest file, in bytes, in which the column of a syntax
 // error is searched for: the search parses the file some twenty times.
@@ -79,7 +80,7 @@ func (d *Document) syntax(text string, err error) Problem {
 
 // messageOf returns the line, 1 when unknown, and the text of a library error.
 func messageOf(err error) (line int, what string) {
-	m := yamlError.FindStringSubmatch(err.Error())
+	m := yamlError().FindStringSubmatch(err.Error())
 	if m == nil {
 		return 1, err.Error()
 	}

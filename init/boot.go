@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -56,6 +57,8 @@ type system struct {
 
 	// Each channel is closed when its stage is over, well or not.
 	loaderDone, nodeDone, modulesDone, sysctlsDone, dataDone, nameDone chan struct{}
+	judged                                                             chan struct{} // closed when it is first known whether the node is ready
+	judgedOnce                                                         sync.Once
 
 	state    sync.Mutex      // guards what follows
 	loader   *modules.Loader // nil when there is none
@@ -101,7 +104,7 @@ func (n *node) boot(d *devices) {
 		sysctlsDone: make(chan struct{}), dataDone: make(chan struct{}), nameDone: make(chan struct{}),
 		leased: make(chan string, 1), advertised: make(chan struct{}, 1), seen: make(chan struct{}), addressed: make(chan struct{}),
 		clock:     clockKeeper{servers: ntp.NewServers(), sane: make(chan struct{})},
-		networked: make(chan struct{}),
+		networked: make(chan struct{}), judged: make(chan struct{}),
 	}
 	n.onGiveUp(s.lastWords)
 	requests := s.listenForStop()
@@ -285,9 +288,30 @@ func (s *system) loadDrivers() {
 	// own time, as those of disks do, holds up every module loaded after it
 	// (kernel/module/main.c, do_init_module: async_synchronize_full), so all
 	// others come once the contract is there.
-	s.devices.useFor(loader, netDrivers)
+	found := s.devices.useFor(loader, netDrivers)
 	<-s.modulesDone
+	if found {
+		s.waitForVerdict(restWithin)
+	}
 	s.devices.use(loader)
+}
+
+// restWithin is how long devices that the network does not need wait for
+// their drivers while the node gets ready: the power button and the watchdog
+// among them. Where no network card could be served, it may sit behind one of
+// those, as on USB, and nothing waits.
+const restWithin = 5 * time.Second
+
+// waitForVerdict waits until it is known whether the node is ready, or for a
+// while.
+func (s *system) waitForVerdict(limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-s.judged:
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
 }
 
 // netDrivers is where the kernel has the drivers of network cards.
@@ -353,7 +377,9 @@ func (s *system) settle(item string, err error) {
 
 // Ready is called when everything works.
 func (s *system) Ready() {
+	s.judgedOnce.Do(func() { close(s.judged) })
 	if s.log.Ready() {
+		debug.SetGCPercent(usualGC)
 		s.goes(s.bless)
 		s.goes(s.measureDisk)
 	}
@@ -369,6 +395,7 @@ func (s *system) Ready() {
 
 // Degraded is called when something does not.
 func (s *system) Degraded(reason string) {
+	s.judgedOnce.Do(func() { close(s.judged) })
 	s.log.Degraded(reason)
 	s.goes(func() { s.verdict(trace.Degraded, reason) })
 	s.goes(s.tellHeld)

@@ -53,16 +53,19 @@ func (d *devices) use(l *modules.Loader) {
 }
 
 // useFor gives drivers from a folder of the kernel's modules to the devices
-// that are there; the others wait for use.
-func (d *devices) useFor(l *modules.Loader, folder string) {
+// that are there; the others wait for use. It reports whether there was any
+// such device.
+func (d *devices) useFor(l *modules.Loader, folder string) (any bool) {
 	d.mu.Lock()
 	d.loader = l
 	d.mu.Unlock()
 	for _, alias := range uevent.Modaliases("/sys") {
 		if l.ServesFrom(alias, folder) {
 			d.serve(alias)
+			any = true
 		}
 	}
+	return any
 }
 
 // hold keeps devices waiting until use gives them drivers. What is being

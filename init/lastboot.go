@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	traceDir = stateDir + "/traces"
 	// pstoreDir is where the kernel shows what it kept of its last words.
 	pstoreDir = "/sys/fs/pstore"
+	// firmwareDir is there when UEFI has started the kernel.
+	firmwareDir = "/sys/firmware/efi"
 )
 
 // memory is what is kept for the boot after this one. system.state guards it.
@@ -41,7 +44,11 @@ func (s *system) recall() {
 		return
 	}
 	// The drivers of what keeps the kernel's last words, where there are any.
-	s.need("efi_pstore", "ramoops")
+	keepers := []string{"ramoops"}
+	if _, err := os.Stat(firmwareDir); err == nil {
+		keepers = append(keepers, "efi_pstore")
+	}
+	s.need(keepers...)
 	traces := trace.NewStore(traceDir, time.Now)
 	before, err := trace.Load(bootFile)
 	if err != nil {

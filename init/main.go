@@ -1,3 +1,10 @@
+// The runtime looks for limits of its cgroup at the start and every second
+// from then on (runtime package, GOMAXPROCS). PID 1 is in the root's, which
+// has none.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command init is PID 1 of a weft node.
 //
 // In the initramfs it loads what the root file system needs, waits for its
@@ -59,6 +66,7 @@ func main() {
 		}
 		os.Exit(outside(os.Args[1:]))
 	}
+	debug.SetGCPercent(bootGC)
 	n := newNode()
 	defer n.caught()
 	n.openConsoles()
@@ -73,6 +81,14 @@ func main() {
 	}
 	n.boot(d)
 }
+
+// bootGC keeps the garbage of a boot, some 3 MB, until the node is ready: the
+// runtime collects first at bootGC percent of 4 MB, and doing so costs an
+// emulated CPU a tenth of a second. Afterwards the usual percentage holds.
+const (
+	bootGC  = 200
+	usualGC = 100
+)
 
 // outside is what init does when it is not PID 1.
 func outside(args []string) int {

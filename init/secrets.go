@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 
 	"weft/init/keep"
 	"weft/profiles"
@@ -16,7 +17,7 @@ import (
 
 // secretLine is a line of a node file that holds a key, or the token in the
 // section kubernetes: the key alone, or in quotes, in block style.
-var secretLine = regexp.MustCompile(`(?m)^(wireguardKey|psk| +token):[^\n]*$`)
+var secretLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^(wireguardKey|psk| +token):[^\n]*$`) })
 
 // movedLine takes its place, filled up with spaces.
 const movedLine = "# the key is kept on the node now"
@@ -89,7 +90,7 @@ func eraseSecret(path string) (err error) {
 
 // withoutSecret is a node file of the same length without the keys.
 func withoutSecret(data []byte) ([]byte, error) {
-	erased := secretLine.ReplaceAllFunc(data, func(line []byte) []byte {
+	erased := secretLine().ReplaceAllFunc(data, func(line []byte) []byte {
 		blank := bytes.Repeat([]byte(" "), len(line))
 		if nested, _, ok := bytes.Cut(line, []byte("token:")); ok && len(nested) > 0 {
 			// An empty value: the section may hold nothing else.

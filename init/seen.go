@@ -27,6 +27,8 @@ const (
 	// something a hundred times a second; nobody reads that fast, and a busy
 	// node has better things to do.
 	statusEvery = 2 * time.Second
+	// firstStatus is when the first one is written at the latest.
+	firstStatus = 10 * time.Second
 )
 
 // showStatus keeps the status file and answers on the socket.
@@ -40,6 +42,9 @@ func (s *system) showStatus() {
 			}
 		})
 	}
+	// While the node gets ready, a document would be old before anybody reads
+	// it, and hold up what it tells of. The socket answers meanwhile.
+	s.waitForVerdict(firstStatus)
 	told := false
 	s.publisher.Run(s.ctx, statusEvery, time.After, func() {
 		data, err := status.Encode(s.document())

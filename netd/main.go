@@ -1,3 +1,9 @@
+// The runtime looks for limits of its cgroup at the start and every second
+// from then on (runtime package, GOMAXPROCS). netd's gives it none.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command netd is the daemon that carries the pod network of a node: it keeps
 // the kernel's devices, routes and rules as the store says.
 //

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"weft/document"
 )
@@ -90,12 +91,19 @@ func checkVersion(have, want, kind string, d *document.Document) document.Proble
 	return document.Problems{d.Problem("weft", message).WithFix("write weft: " + want)}
 }
 
+// lazily is a regular expression that is compiled when it is first asked for:
+// a node that boots needs two of those in this package, and compiling one
+// costs an emulated CPU milliseconds.
+func lazily(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 // namePattern is what a profile may be called.
-var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+var namePattern = lazily(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
 
 func checkProfileName(p Profile, d *document.Document) document.Problems {
 	var found document.Problems
-	if !namePattern.MatchString(p.Name) || len(p.Name) > 63 {
+	if !namePattern().MatchString(p.Name) || len(p.Name) > 63 {
 		found = append(found, d.Problem("name", "name must be lower-case letters, digits, dots and hyphens").
 			WithFix("give the profile a short name, such as edge"))
 	}

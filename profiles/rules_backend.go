@@ -3,7 +3,6 @@ package profiles
 import (
 	"fmt"
 	"path"
-	"regexp"
 
 	"weft/document"
 )
@@ -42,14 +41,14 @@ func checkIPsecFamilies(n Network, d *document.Document) document.Problems {
 }
 
 // espProposal is what a proposal looks like: algorithms with hyphens between.
-var espProposal = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+var espProposal = lazily(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 func checkIPsecSettings(n Network, d *document.Document) document.Problems {
 	if n.Backend.Type != BackendIPsec {
 		return nil
 	}
 	var found document.Problems
-	if p := n.Backend.ESPProposal; p != "" && !espProposal.MatchString(p) {
+	if p := n.Backend.ESPProposal; p != "" && !espProposal().MatchString(p) {
 		found = append(found, d.Problem("network.backend.espProposal", fmt.Sprintf("%q is no proposal", p)).
 			WithFix("write algorithms with hyphens between, such as "+DefaultESPProposal))
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
-	"regexp"
 	"slices"
 
 	"weft/document"
@@ -108,10 +107,10 @@ func checkSelfAddresses(n Netd, d *document.Document) document.Problems {
 }
 
 // uuidPattern is the text form of a UUID, in lower case.
-var uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+var uuidPattern = lazily(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
 func checkUUID(n Netd, d *document.Document) document.Problems {
-	if uuidPattern.MatchString(n.Node.UUID) {
+	if uuidPattern().MatchString(n.Node.UUID) {
 		return nil
 	}
 	return document.Problems{d.Problem("node.uuid", fmt.Sprintf("%q is no UUID", n.Node.UUID)).

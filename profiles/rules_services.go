@@ -3,7 +3,6 @@ package profiles
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -31,7 +30,7 @@ const (
 	maxMemory   = 1 << 24
 )
 
-var serviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
+var serviceName = lazily(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
 
 // takenNames are the programs that a node has anyway.
 var takenNames = append([]string{K3s, RKE2, "init", "services", "kubernetes-files"}, ServiceStages...)
@@ -45,7 +44,7 @@ func checkServiceNames(p Profile, d *document.Document) document.Problems {
 		switch {
 		case s.Name == "":
 			found = append(found, d.Problem(at, "the service has no name").WithFix("give it one, such as web"))
-		case !serviceName.MatchString(s.Name) || len(s.Name) > maxServiceName:
+		case !serviceName().MatchString(s.Name) || len(s.Name) > maxServiceName:
 			found = append(found, d.Problem(at, fmt.Sprintf("%q is no name of a service", s.Name)).
 				WithFix(fmt.Sprintf("use up to %d lower-case letters, digits, dots, hyphens and underscores", maxServiceName)))
 		case slices.Contains(takenNames, s.Name):

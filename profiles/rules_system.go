@@ -3,7 +3,6 @@ package profiles
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -52,17 +51,17 @@ func checkHostnamePrefix(p Profile, d *document.Document) document.Problems {
 
 // sysctlPattern is a dotted name of at least two parts. Device names with
 // dots, such as VLANs, cannot be named; links set what they need themselves.
-var sysctlPattern = regexp.MustCompile(`^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_@-]+)+$`)
+var sysctlPattern = lazily(`^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_@-]+)+$`)
 
 func checkSysctlNames(p Profile, d *document.Document) document.Problems {
 	var found document.Problems
 	for _, name := range slices.Sorted(maps.Keys(p.Sysctls)) {
-		if sysctlPattern.MatchString(name) {
+		if sysctlPattern().MatchString(name) {
 			continue
 		}
 		pr := d.KeyProblem(document.Key("sysctls", name), fmt.Sprintf("%q is no name of a sysctl", name))
 		dotted := strings.Trim(strings.ReplaceAll(strings.TrimPrefix(name, "/proc/sys/"), "/", "."), ".")
-		if dotted != name && sysctlPattern.MatchString(dotted) {
+		if dotted != name && sysctlPattern().MatchString(dotted) {
 			pr.Fix = "write " + dotted
 		} else {
 			pr.Fix = "write it with dots, such as net.core.somaxconn"
@@ -141,10 +140,10 @@ func checkSysctlsThatBreak(p Profile, d *document.Document) document.Problems {
 }
 
 // modulePattern is what the kernel build calls modules.
-var modulePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+var modulePattern = lazily(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 
 // moduleName tells whether s can be the name of a module or a driver.
-func moduleName(s string) bool { return modulePattern.MatchString(s) && len(s) <= maxModule }
+func moduleName(s string) bool { return modulePattern().MatchString(s) && len(s) <= maxModule }
 
 func checkModules(p Profile, d *document.Document) document.Problems {
 	var found document.Problems

@@ -54,7 +54,7 @@ func eachChoice(check func(placedChoice, *document.Document) document.Problems) 
 
 // interfaceName is what a network device may be called, less what no udev rule
 // makes (net/core/dev.c, dev_valid_name, takes more).
-var interfaceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$`)
+var interfaceName = lazily(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$`)
 
 // checkInterfaces wants names that devices can have, or addresses.
 func checkInterfaces(c placedChoice, d *document.Document) document.Problems {
@@ -65,7 +65,7 @@ func checkInterfaces(c placedChoice, d *document.Document) document.Problems {
 		switch {
 		case err == nil:
 			found = append(found, hostAddress(d, at, address)...)
-		case !interfaceName.MatchString(name):
+		case !interfaceName().MatchString(name):
 			found = append(found, d.Problem(at, fmt.Sprintf("%q is neither the name of a device nor an address", name)).
 				WithNote("names have at most 15 characters").
 				WithFix("write a name such as eth0, or use interfacesRegex for a pattern"))

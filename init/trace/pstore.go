@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"weft/init/keep"
 )
@@ -40,7 +41,7 @@ type part struct {
 
 // header is the first line of a record: the reason, which dump of the boot it
 // is, and which part of it (fs/pstore/platform.c, pstore_dump).
-var header = regexp.MustCompile(`^(\w+)#(\d+) Part(\d+)\r?\n`)
+var header = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\w+)#(\d+) Part(\d+)\r?\n`) })
 
 // ReadPstore reads what the kernel left in the file system mounted at dir,
 // and returns the files that it came from, for [Forget].
@@ -74,7 +75,7 @@ func ReadPstore(dir string) (dumps []Dump, files []string, err error) {
 
 // parsePart reads one record.
 func parsePart(text string) (part, bool) {
-	m := header.FindStringSubmatch(text)
+	m := header().FindStringSubmatch(text)
 	if m == nil {
 		return part{}, false
 	}
@@ -106,12 +107,12 @@ func join(parts []part) []Dump {
 }
 
 // level is the priority before each line.
-var level = regexp.MustCompile(`(?m)^<\d+>`)
+var level = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^<\d+>`) })
 
 // plain is a text of the kernel that a terminal does not act on, without
 // priorities.
 func plain(s string) string {
-	s = level.ReplaceAllString(strings.ToValidUTF8(s, "?"), "")
+	s = level().ReplaceAllString(strings.ToValidUTF8(s, "?"), "")
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
 			return ' '
@@ -121,14 +122,14 @@ func plain(s string) string {
 }
 
 // stamp is the time before a line of the kernel.
-var stamp = regexp.MustCompile(`^\[\s*\d+\.\d+\](\[[^\]]*\])?\s*`)
+var stamp = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\[\s*\d+\.\d+\](\[[^\]]*\])?\s*`) })
 
 // Cause is the line that says why: the panic's own, or else the first that
 // tells of a bug, or else the last.
 func (d Dump) Cause() string {
 	lines := strings.Split(strings.TrimSpace(d.Text), "\n")
 	for i := range lines {
-		lines[i] = stamp.ReplaceAllString(lines[i], "")
+		lines[i] = stamp().ReplaceAllString(lines[i], "")
 	}
 	for _, mark := range []string{"Kernel panic - not syncing: ", "BUG: ", "Oops: "} {
 		for _, line := range lines {

@@ -33,7 +33,7 @@ type Store struct {
 func NewStore(dir string, now func() time.Time) *Store { return &Store{dir: dir, now: now} }
 
 // name is a trace's file: a growing number and what it is about.
-var name = regexp.MustCompile(`^(\d{6})-([a-z0-9.-]+)\.txt$`)
+var name = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\d{6})-([a-z0-9.-]+)\.txt$`) })
 
 // Add keeps a trace and returns its path. About is in the file's name, such
 // as panic or oom-web; title its first line. Of a long text the end is kept:
@@ -90,7 +90,7 @@ func (s *Store) list() ([]string, error) {
 	}
 	var list []string
 	for _, e := range entries {
-		if name.MatchString(e.Name()) {
+		if name().MatchString(e.Name()) {
 			list = append(list, e.Name())
 		}
 	}

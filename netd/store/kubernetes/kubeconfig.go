@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -58,14 +59,14 @@ type user struct {
 
 // yamlLine finds where a YAML error is. The rest of such an error may quote
 // the file, secrets and all.
-var yamlLine = regexp.MustCompile(`line \d+`)
+var yamlLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`line \d+`) })
 
 // parseKubeconfig reads the current context of the file at path. Files named
 // in it are read by read, relative to its folder.
 func parseKubeconfig(data []byte, path string, allowInsecure bool, read func(string) ([]byte, error)) (a access, err error) {
 	var k kubeconfig
 	if err := yaml.Unmarshal(data, &k); err != nil {
-		return a, fmt.Errorf("it is no kubeconfig file (%s)", strings.Join(yamlLine.FindAllString(err.Error(), 3), ", "))
+		return a, fmt.Errorf("it is no kubeconfig file (%s)", strings.Join(yamlLine().FindAllString(err.Error(), 3), ", "))
 	}
 	c, u, err := k.current()
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync"
 
 	"weft/netd/lease"
 	"weft/netd/store"
@@ -68,7 +69,7 @@ var _ store.Store = (*Store)(nil)
 
 // nodeName is what Kubernetes lets a node be called: a DNS subdomain (RFC
 // 1123), which also keeps it harmless in a path and a selector.
-var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+var nodeName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`) })
 
 // New returns the store that c describes. It opens no connection, and reads
 // files only to refuse what can never work: files that are not there yet are
@@ -82,7 +83,7 @@ func New(c Config) (*Store, error) {
 	if node == "" {
 		node = strings.ToLower(c.Hostname)
 	}
-	if !nodeName.MatchString(node) {
+	if !nodeName().MatchString(node) {
 		return nil, fmt.Errorf("kubernetes store: %q is no name of a node; fix: set store.kubernetes.node to what kubectl get nodes says", node)
 	}
 	if c.Kubeconfig == "" && len(c.Servers) == 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // defaultPrefix is flannel's (--kube-annotation-prefix).
@@ -21,7 +22,7 @@ type familyNames struct {
 	data, address, overwrite, node string
 }
 
-var prefixForm = regexp.MustCompile(`^([a-z0-9_-]+\.)+[a-z0-9_-]+/([a-z0-9_-]+-)?$`)
+var prefixForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z0-9_-]+\.)+[a-z0-9_-]+/([a-z0-9_-]+-)?$`) })
 
 // newNames makes the names from what they begin with, by flannel's rule: a
 // domain, and after a slash what may come before each name.
@@ -36,7 +37,7 @@ func newNames(prefix string) (names, error) {
 	if !strings.HasSuffix(p, "/") && !strings.HasSuffix(p, "-") {
 		p += "-"
 	}
-	if !prefixForm.MatchString(p) {
+	if !prefixForm().MatchString(p) {
 		return names{}, fmt.Errorf("kubernetes store: annotation prefix %q is no domain with an optional /name; fix: leave annotationPrefix out, or write one like %s", prefix, defaultPrefix)
 	}
 	return names{
