@@ -18,7 +18,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) qemu-utils dosfstools mtools e2fsprogs gdisk f
 	erofs-utils nftables iptables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev device-tree-compiler \
 	etcd-server etcd-client wireguard-tools strongswan-charon libstrongswan-standard-plugins
 
-.PHONY: help weft demo test test-netd test-profiles bench bench-netd chaos lint image fuzz deps deps-demo clean
+.PHONY: help weft demo test test-netd test-profiles bench bench-boot bench-netd chaos lint image fuzz deps deps-demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ test: deps bin/weft ## everything: lint, units, namespaces, boots
 
 bench: deps bin/weft ## print every figure as: name value unit
 	@$(GO) run ./qemu-tests/bench
+
+BOOTS  ?= 5
+BOARDS ?= x86-64-cloud
+bench-boot: deps bin/weft ## QEMU's CPU and wall seconds to each milestone of a boot: median of BOOTS (5), of BOARDS
+	@$(GO) run ./qemu-tests/bench -only boot -boots $(BOOTS) -boards $(BOARDS)
 
 lint: ## gofmt, vet, staticcheck, tidy
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt -w the files above" >&2; exit 1; }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"weft/boards"
 	"weft/builder/apt/store"
 	"weft/builder/image"
 	"weft/profiles"
@@ -22,7 +23,7 @@ import (
 // builds measures weft build.
 type builds struct{ weft, dir string }
 
-// The image that is built and booted: the default of weft build.
+// The image that is built and measured: the default of weft build.
 const (
 	boardName   = "x86-64-cloud"
 	profileName = "vxlan"
@@ -35,15 +36,23 @@ type run struct {
 	memory    int64 // bytes, the largest resident set
 }
 
-// image is the path of the image that prepare built.
-func (b builds) image() string {
-	return filepath.Join(b.dir, "first", boardName+"-"+profileName+".img")
-}
-
 // prepare builds once with the user's cache, so that everything is downloaded.
 func (b builds) prepare(ctx context.Context) error {
 	_, err := b.build(ctx, "first", "", profileName)
 	return err
+}
+
+// boots builds the image of a board and boots it.
+func (b builds) boots(ctx context.Context, m meter, board string, times int) error {
+	conf, _, problems, err := boards.Find(board)
+	if err = errors.Join(err, problems.Errors()); err != nil {
+		return err
+	}
+	image, err := b.buildFor(ctx, board, "boot", "", profileName)
+	if err != nil {
+		return err
+	}
+	return measureBoots(ctx, m, image.Path, conf.Arch, times)
 }
 
 // measure prints the figures of builds.
@@ -124,11 +133,16 @@ func (b builds) measureChange(ctx context.Context, m meter) error {
 	return nil
 }
 
-// build runs weft build into the folder out and measures it. With an empty
-// cache the user's is used.
+// build is buildFor the usual board.
 func (b builds) build(ctx context.Context, out, cache, profile string, args ...string) (run, error) {
+	return b.buildFor(ctx, boardName, out, cache, profile, args...)
+}
+
+// buildFor runs weft build into the folder out and measures it. With an empty
+// cache the user's is used.
+func (b builds) buildFor(ctx context.Context, board, out, cache, profile string, args ...string) (run, error) {
 	lock := filepath.Join(b.dir, "weft.lock")
-	args = append([]string{"build", "--board", boardName, "--profile", profile,
+	args = append([]string{"build", "--board", board, "--profile", profile,
 		"--out", filepath.Join(b.dir, out), "--lock", lock, "--json"}, args...)
 	cmd := exec.CommandContext(ctx, b.weft, args...)
 	if cache != "" {

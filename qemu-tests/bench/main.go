@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 )
 
 // A meter prints figures.
@@ -26,18 +27,19 @@ func (m meter) figure(name string, value float64, unit string) {
 
 func main() {
 	boots := flag.Int("boots", 3, "how often each boot is measured; the median is printed")
+	board := flag.String("boards", boardName, "the boards whose images are booted, with commas between")
 	only := flag.String("only", "", "measure one part: build, boot or netd")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := measure(ctx, meter{os.Stdout}, *only, *boots); err != nil {
+	if err := measure(ctx, meter{os.Stdout}, *only, strings.Split(*board, ","), *boots); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 // measure runs the parts that were asked for.
-func measure(ctx context.Context, m meter, only string, boots int) error {
+func measure(ctx context.Context, m meter, only string, boards []string, boots int) error {
 	dir, err := os.MkdirTemp("", "weft-bench-")
 	if err != nil {
 		return err
@@ -52,19 +54,19 @@ func measure(ctx context.Context, m meter, only string, boots int) error {
 		return fmt.Errorf("%w; run make weft, and this from the top of the tree", err)
 	}
 	b := builds{weft: weft, dir: dir}
-	if wanted("build") || wanted("boot") {
+	if wanted("build") {
 		if err := b.prepare(ctx); err != nil {
 			return err
 		}
-	}
-	if wanted("build") {
 		if err := b.measure(ctx, m); err != nil {
 			return err
 		}
 	}
 	if wanted("boot") {
-		if err := measureBoots(ctx, m, b.image(), boots); err != nil {
-			return err
+		for _, board := range boards {
+			if err := b.boots(ctx, m, board, boots); err != nil {
+				return err
+			}
 		}
 	}
 	if wanted("netd") {
