@@ -290,15 +290,19 @@ func (s *system) loadDrivers() {
 	// others come once the contract is there.
 	found := s.devices.useFor(loader, netDrivers)
 	<-s.modulesDone
+	s.devices.useFor(loader, buttonDrivers...)
 	if found {
 		s.waitForVerdict(restWithin)
 	}
 	s.devices.use(loader)
 }
 
+// buttonDrivers is where those of power buttons are: a node that is ready
+// hears when its button is pressed.
+var buttonDrivers = []string{"kernel/drivers/acpi/", "kernel/drivers/input/"}
+
 // restWithin is how long devices that the network does not need wait for
-// their drivers while the node gets ready: the power button and the watchdog
-// among them. Where no network card could be served, it may sit behind one of
+// their drivers while the node gets ready, watchdogs among them. Where no network card could be served, it may sit behind one of
 // those, as on USB, and nothing waits.
 const restWithin = 5 * time.Second
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync"
 
 	"weft/init/modules"
@@ -52,15 +53,15 @@ func (d *devices) use(l *modules.Loader) {
 	}
 }
 
-// useFor gives drivers from a folder of the kernel's modules to the devices
+// useFor gives drivers from folders of the kernel's modules to the devices
 // that are there; the others wait for use. It reports whether there was any
 // such device.
-func (d *devices) useFor(l *modules.Loader, folder string) (any bool) {
+func (d *devices) useFor(l *modules.Loader, folders ...string) (any bool) {
 	d.mu.Lock()
 	d.loader = l
 	d.mu.Unlock()
 	for _, alias := range uevent.Modaliases("/sys") {
-		if l.ServesFrom(alias, folder) {
+		if slices.ContainsFunc(folders, func(f string) bool { return l.ServesFrom(alias, f) }) {
 			d.serve(alias)
 			any = true
 		}
