@@ -18,7 +18,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) qemu-utils dosfstools mtools e2fsprogs gdisk f
 	erofs-utils nftables iptables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev device-tree-compiler \
 	etcd-server etcd-client wireguard-tools strongswan-charon libstrongswan-standard-plugins
 
-.PHONY: help weft demo test test-netd test-profiles bench bench-boot bench-netd chaos lint image fuzz deps deps-demo clean
+.PHONY: help weft demo test test-netd test-power test-profiles bench bench-boot bench-netd figures chaos lint image fuzz deps deps-demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ BOARDS ?= x86-64-cloud
 bench-boot: deps bin/weft ## QEMU's CPU and wall seconds to each milestone of a boot: median of BOOTS (5), of BOARDS
 	@$(GO) run ./qemu-tests/bench -only boot -boots $(BOOTS) -boards $(BOARDS)
 
+figures: ## lines of tests for each line of init's pure parts, by package
+	@$(GO) test -count=1 -v ./init -run PurePartsAreTested
+
 lint: ## gofmt, vet, staticcheck, tidy
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt -w the files above" >&2; exit 1; }
 	$(GO) vet ./...
@@ -71,6 +74,10 @@ bench-netd: deps ## netd's figures, beside the kernel's own limit, a line each
 CHAOS ?= 30m
 chaos: deps ## netd under kills, partitions, compactions and corrupt keys, for CHAOS (default 30m)
 	$(GO) test -count=1 -timeout 90m -v ./netd/chaos -run NoLoss -duration $(CHAOS)
+
+CUTS ?= 50
+test-power: deps ## a busy node's power is cut CUTS times (50), and first boots at 20 moments
+	$(GO) test -count=1 -timeout 120m -v ./qemu-tests -run 'Plug|LosesItsPower' -cuts $(CUTS) -moments 20
 
 test-profiles: ## profiles, clusters, rules and what they render
 	$(GO) test ./profiles/... ./document ./docs ./builder/contract ./builder/payload

@@ -81,3 +81,25 @@ func TestItemsAreACopy(t *testing.T) {
 		t.Error("the board was changed from outside")
 	}
 }
+
+func TestADegradedNodeTellsOfEachOtherReason(t *testing.T) {
+	b := NewBoard("modules", "netd")
+	done, to := make(chan struct{}), make(said)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.Watch(done, nil, to)
+	}()
+	b.Set("modules", Failed, "vxlan")
+	to.expect(t, "modules: vxlan")
+	b.Set("netd", Failed, "exit code 1")
+	to.expect(t, "modules: vxlan; netd: exit code 1")
+	b.Set("modules", Good, "")
+	to.expect(t, "netd: exit code 1")
+	// What is good again and pending again in between is told once it is good.
+	b.Set("netd", Pending, "it starts")
+	b.Set("netd", Good, "")
+	to.expect(t, "ready")
+	close(done)
+	<-ended
+}

@@ -85,3 +85,17 @@ func TestTheTimerCanBeLeftToBoundTheEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestWithoutHardwareTheNodeIsWatchedAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pack Pack
+		now := time.Now()
+		pack.Expect("init", time.Minute, now)
+		pack.Expect("init", 10*time.Second, now) // the bound of the last counts
+		var reason string
+		Run(t.Context(), &pack, Config{Every: 5 * time.Second, Now: time.Now, Tick: time.After, Bite: func(r string) { reason = r }})
+		if !strings.Contains(reason, "init has shown no life for 15s (bound 10s)") {
+			t.Errorf("bit for %q", reason)
+		}
+	})
+}
