@@ -52,11 +52,19 @@ func (s *system) takeName() {
 
 	<-s.nodeDone
 	chosen := s.chooseName(id)
-	if changed := chosen.Name != id.Hostname; changed || isNew {
+	machine := hostname.ReadMachine("/")
+	moved := id.Moved(machine)
+	if moved != "" {
+		s.log.Problem("%s", moved)
+	}
+	if changed := chosen.Name != id.Hostname; changed || isNew || machine != id.Machine {
 		if id.Hostname != "" && changed {
 			s.log.Note("hostname changes from %s to %s, as the node file says", id.Hostname, chosen.Name)
 		}
 		id.Hostname, id.HostnameSource = chosen.Name, string(chosen.Source)
+		if machine != "" {
+			id.Machine = machine
+		}
 		if err := s.keepState(func() error { return id.Save(path) }); err != nil {
 			s.log.Problem("the node's identity cannot be kept: %v", err)
 		}

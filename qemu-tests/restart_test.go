@@ -1,6 +1,7 @@
 package qemutests
 
 import (
+	"strings"
 	"testing"
 
 	"weft/qemu-tests/vm"
@@ -46,5 +47,21 @@ func TestNodeStaysItselfThroughResetPowerOffAndANewCard(t *testing.T) {
 	after := readDisk(t, diskOf(cfg)).Data
 	if after.UUID != before.UUID || !after.Made.Equal(before.Made) {
 		t.Errorf("the data partition was made anew: %+v, was %+v", after, before)
+	}
+
+	// A copy of the disk, in another machine, is the same node: it cannot know
+	// better, and says so.
+	clone := machine(t, diskOf(cfg), vm.BIOS)
+	clone.Name = "clone"
+	n = start(t, clone)
+	n.problem("this disk was last in the machine "+vm.UUIDFor(cfg.Name)+" and is in "+vm.UUIDFor(clone.Name)+" now", first.UUID, "erase the data partition of the copy")
+	if copied := n.identity(); copied.UUID != first.UUID || copied.Hostname != first.Hostname {
+		t.Errorf("the copy is %+v, was %+v", copied, first)
+	}
+	n.ready()
+	n.powerOff()
+	// It is said once; and the disk goes on where it is now.
+	if text := onData(t, clone, "cat /weft/node.json"); !strings.Contains(text, vm.UUIDFor(clone.Name)) {
+		t.Errorf("the machine is not noted:\n%s", text)
 	}
 }

@@ -147,6 +147,28 @@ func ReadSerial(root string) string {
 	return ""
 }
 
+// ReadMachine returns what tells this machine from all others: the UUID of a
+// PC's firmware or hypervisor, or else a sound serial number. Empty without.
+func ReadMachine(root string) string {
+	data, err := os.ReadFile(filepath.Join(root, "sys/class/dmi/id/product_uuid"))
+	if err == nil {
+		// Firmware that was given none says zeros, or all ones (SMBIOS 3.6,
+		// 7.2.1), or what its vendor's example says.
+		s := strings.ToLower(strings.TrimSpace(string(data)))
+		digits := strings.ReplaceAll(s, "-", "")
+		if len(s) == 36 && strings.Trim(digits, "0123456789abcdef") == "" && strings.Trim(digits, digits[:1]) != "" &&
+			s != "03000200-0400-0500-0006-000700080009" {
+			return s
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f {
+			return -1
+		}
+		return r
+	}, ReadSerial(root))
+}
+
 // Hosts is the text of /etc/hosts for a node called name. A dotted name is
 // followed by its first label, as Debian does.
 func Hosts(name string) string {

@@ -147,3 +147,29 @@ func FuzzFromSerial(f *testing.F) {
 		}
 	})
 }
+
+func TestAMachineIsKnownByItsUUIDOrItsSerialNumber(t *testing.T) {
+	for _, c := range []struct{ name, uuid, serial, want string }{
+		{"the firmware's UUID", "4C4C4544-0042-3510-8054-C7C04F4E3333\n", "ABC1234", "4c4c4544-0042-3510-8054-c7c04f4e3333"},
+		{"none was set", "00000000-0000-0000-0000-000000000000", "ABC1234", "ABC1234"},
+		{"all ones", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", "ABC1234", "ABC1234"},
+		{"the vendor's example", "03000200-0400-0500-0006-000700080009", "ABC1234", "ABC1234"},
+		{"no UUID at all", "Not Settable", "ABC1234", "ABC1234"},
+		{"nothing", "", "To Be Filled By O.E.M.", ""},
+		{"a serial number that moves the cursor", "", "AB\x1b[2JCD", "AB[2JCD"},
+	} {
+		root := t.TempDir()
+		dir := filepath.Join(root, "sys/class/dmi/id")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range map[string]string{"product_uuid": c.uuid, "product_serial": c.serial} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := ReadMachine(root); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -20,8 +20,12 @@ import (
 // Version is what the weft key of the file must say.
 const Version = "identity/v1"
 
-// maxFile is the size limit of the file, in bytes.
-const maxFile = 16 << 10
+// maxFile is the size limit of the file, maxMachine that of a machine's name,
+// in bytes.
+const (
+	maxFile    = 16 << 10
+	maxMachine = 256
+)
 
 // An Identity is who a node is.
 type Identity struct {
@@ -35,6 +39,22 @@ type Identity struct {
 	// and HostnameSource where it came from.
 	Hostname       string `json:"hostname,omitempty"`
 	HostnameSource string `json:"hostnameSource,omitempty"`
+	// Machine is what its firmware calls the machine that the disk was last
+	// in; empty when it calls it nothing.
+	Machine string `json:"machine,omitempty"`
+}
+
+// Moved says that the disk is in another machine than before, and what is to
+// be done if it was copied; empty when it is not, or when nobody knows. A
+// disk that was moved keeps its identity. That of a copy is the same, and
+// nothing on it tells one from the other.
+func (id Identity) Moved(machine string) string {
+	if machine == "" || id.Machine == "" || machine == id.Machine {
+		return ""
+	}
+	return fmt.Sprintf("this disk was last in the machine %s and is in %s now; it goes on as node %s (uuid %s). "+
+		"If the other machine still runs, one of the two disks is a copy and both are the same node: erase the data partition of the copy",
+		id.Machine, machine, id.Hostname, id.UUID)
 }
 
 // ErrMalformed says that an identity file is damaged.
@@ -83,6 +103,8 @@ func Decode(data []byte) (Identity, error) {
 		return Identity{}, fmt.Errorf("%w: uuid %.60q", ErrMalformed, id.UUID)
 	case len(id.MachineID) != 32 || !isHex(id.MachineID):
 		return Identity{}, fmt.Errorf("%w: machine id %.60q", ErrMalformed, id.MachineID)
+	case len(id.Machine) > maxMachine || strings.ContainsFunc(id.Machine, unprintable):
+		return Identity{}, fmt.Errorf("%w: machine %.60q", ErrMalformed, id.Machine)
 	case len(id.Hostname) > 253 || strings.ContainsAny(id.Hostname, " \t\r\n\x00/"):
 		return Identity{}, fmt.Errorf("%w: hostname %.60q", ErrMalformed, id.Hostname)
 	}
@@ -125,6 +147,9 @@ func isUUID(s string) bool {
 	hex := strings.ReplaceAll(s, "-", "")
 	return len(hex) == 32 && isHex(hex)
 }
+
+// unprintable reports whether a terminal might act on a character.
+func unprintable(r rune) bool { return r < ' ' || r >= 0x7f }
 
 // isHex reports whether s is lower-case hexadecimal.
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }

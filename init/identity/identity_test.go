@@ -109,3 +109,34 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestADiskInAnotherMachineIsToldNotRenamed(t *testing.T) {
+	id := Identity{Hostname: "n1", UUID: "u", Machine: "a"}
+	for _, same := range []string{"", "a"} {
+		if text := id.Moved(same); text != "" {
+			t.Errorf("in %q: %s", same, text)
+		}
+	}
+	if text := (Identity{}).Moved("b"); text != "" {
+		t.Errorf("never seen anywhere: %s", text)
+	}
+	text := id.Moved("b")
+	for _, part := range []string{"machine a", "in b now", "node n1", "erase the data partition of the copy"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q does not say %q", text, part)
+		}
+	}
+}
+
+func TestTheMachineOfAFileIsPrintable(t *testing.T) {
+	id, err := New(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for machine, sound := range map[string]bool{"": true, "4c4c4544-0042": true, "a\x1b[2J": false, strings.Repeat("a", 257): false} {
+		id.Machine = machine
+		if _, err := Decode(id.Encode()); (err == nil) != sound {
+			t.Errorf("machine %.20q: %v", machine, err)
+		}
+	}
+}
