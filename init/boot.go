@@ -289,8 +289,8 @@ func (s *system) loadDrivers() {
 	// (kernel/module/main.c, do_init_module: async_synchronize_full), so all
 	// others come once the contract is there.
 	found := s.devices.useFor(loader, netDrivers)
-	<-s.modulesDone
 	s.devices.useFor(loader, buttonDrivers...)
+	<-s.modulesDone
 	if found {
 		s.waitForVerdict(restWithin)
 	}
