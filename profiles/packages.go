@@ -36,5 +36,12 @@ func PackagesFor(p Profile) []PackageNeed {
 	} else if plugin := p.Kubernetes.Plugin(); p.Kubernetes.Distribution == RKE2 && plugin != "" && plugin != "cilium" {
 		add("iptables", "kubernetes.distribution", "the portmap plugin runs iptables for host ports, and without it leaks the addresses of pods")
 	}
+	if p.Kubernetes.On() {
+		add(CertificatesPackage, "kubernetes.distribution", "containerd knows the registries that it pulls images from by their authorities")
+	}
 	return need
 }
+
+// CertificatesPackage has the certificates of the authorities that sign those
+// of the world's servers.
+const CertificatesPackage = "ca-certificates"

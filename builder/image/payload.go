@@ -1,9 +1,11 @@
 package image
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"weft/builder/payload"
 	"weft/builder/tree"
@@ -71,6 +73,36 @@ func (in Input) payloads(t *tree.Tree) {
 		t.Symlink("usr/bin/sh", rancher.Unpacked+"/sh")
 	}
 }
+
+// certificates adds those of the package, if there is one among the programs,
+// as one file, as update-ca-certificates(8) does when it is installed.
+func (in Input) certificates(t *tree.Tree) error {
+	i := slices.IndexFunc(in.Userland, func(p userland.Package) bool { return p.Name == profiles.CertificatesPackage })
+	if i < 0 {
+		return nil
+	}
+	files := in.Userland[i].Files
+	names, err := fs.Glob(files, "usr/share/ca-certificates/mozilla/*.crt")
+	if err == nil && len(names) == 0 {
+		err = errors.New("it has none; a newer release may have moved them")
+	}
+	var all []byte
+	for _, name := range names { // sorted by Glob's ReadDir
+		data, rerr := fs.ReadFile(files, name)
+		err = errors.Join(err, rerr)
+		all = append(all, bytes.TrimRight(data, "\n")...)
+		all = append(all, '\n')
+	}
+	if err != nil {
+		return fmt.Errorf("certificates of package %s: %w", profiles.CertificatesPackage, err)
+	}
+	t.File(certificatesFile, 0o644, tree.Bytes(all))
+	return nil
+}
+
+// certificatesFile is where programs look for the certificates first (Go's
+// crypto/x509, root_linux.go; OpenSSL by Debian's configuration).
+const certificatesFile = "etc/ssl/certs/ca-certificates.crt"
 
 // accounts are /etc/passwd and /etc/group. A hardened RKE2 demands a user and
 // a group etcd (rke2 pkg/cli/cmds/profile_linux.go).

@@ -58,6 +58,9 @@ func (in Input) root(set kmod.Set, id string, programs []userland.File) (*tree.T
 		return nil, nil, err
 	}
 	in.payloads(t)
+	if err := in.certificates(t); err != nil {
+		return nil, nil, err
+	}
 	if err := in.etc(t, id); err != nil {
 		return nil, nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"weft/profiles"
 )
 
 // A Set is what an image needs of a package and of those it depends on.
@@ -44,6 +46,8 @@ var Sets = map[string]Set{
 			"random", "aes", "sha1", "sha2", "hmac", "kdf", "gcm", "gmp",
 		))),
 	},
+	// Its certificates become one file, see package image.
+	profiles.CertificatesPackage:     {},
 	"libstrongswan-standard-plugins": {}, // has the openssl plugin up to 5.9
 	"strongswan-swanctl":             {}, // has the vici plugin
 	"iptables": {
@@ -120,6 +124,7 @@ var Without = map[string]string{
 	"sysvinit-utils":          "is for init scripts: init is weft's",
 	"iproute2":                "is for charon's updown script, which netd does not use; it brings Berkeley DB and Kerberos",
 	"strongswan-starter":      "starts charon from ipsec.conf: netd starts it, and tells it by VICI what to do",
+	"openssl":                 "makes links to certificates when packages are installed",
 	"openssl-provider-legacy": "has MD4, DES and the like, which netd's configuration of charon turns off",
 	"netbase":                 "names protocols and services for people who write rules: netd's rules have numbers",
 }

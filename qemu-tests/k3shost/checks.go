@@ -5,11 +5,13 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -110,6 +112,17 @@ func kernelChecks() []check {
 				}
 			}
 			return errors.New("neither loaded nor built in")
+		}})
+	}
+	// What K3s loads when it starts, in its way (k3s pkg/agent/syssetup); less
+	// nft-expr-counter, which nf_tables has itself since Linux 5.17.
+	for _, name := range []string{"overlay", "nf_conntrack", "br_netfilter", "nfnetlink-subsys-11", "nft-chain-2-nat"} {
+		list = append(list, check{"modprobe -- " + name, func() error {
+			out, err := exec.Command("modprobe", "--", name).CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, out)
+			}
+			return err
 		}})
 	}
 	return append(list, check{"the kernel's way to a module loader leads somewhere", func() error {
@@ -430,6 +443,20 @@ func sysctlChecks() []check {
 	} {
 		list = append(list, check{"sysctl " + name, atLeast("/proc/sys/"+name, least)})
 	}
+	for _, name := range []string{"all", "default"} {
+		path := "/proc/sys/net/ipv4/conf/" + name + "/rp_filter"
+		list = append(list, check{path + " lets packets take another way back", func() error {
+			got, err := text(path)
+			if err == nil && got == "1" {
+				err = errors.New("it is 1, want 0 or 2")
+			}
+			return err
+		}})
+	}
+	if _, err := os.Stat("/proc/sys/net/ipv6/conf/default/accept_ra"); err == nil {
+		// Else a pod could announce itself as the node's router.
+		list = append(list, check{"what is made later listens to no router", equals("/proc/sys/net/ipv6/conf/default/accept_ra", "0")})
+	}
 	slices.SortFunc(list, func(a, b check) int { return strings.Compare(a.name, b.name) })
 	return append(list, check{"sysctls can be set", func() error {
 		return os.WriteFile("/proc/sys/net/ipv4/conf/all/forwarding", []byte("1"), 0)
@@ -486,12 +513,32 @@ func fileChecks() []check {
 		}},
 		{"config.yaml is there", matches("/etc/rancher/k3s/config.yaml", `(?m)^cluster-cidr:`)},
 		{"iptables is none, or works", func() error {
-			for _, dir := range strings.Split(os.Getenv("PATH"), ":") {
-				if _, err := os.Stat(dir + "/iptables"); err == nil {
-					return nil
-				}
+			path, err := exec.LookPath("iptables")
+			if err != nil {
+				return nil // K3s has its own
 			}
-			return nil // K3s has its own
+			out, err := exec.Command(path, "--version").CombinedOutput()
+			if err == nil && regexp.MustCompile(`v1\.8\.([0-4]|10) `).Match(out) {
+				err = errors.New("this version loses rules")
+			}
+			if err != nil {
+				err = fmt.Errorf("%s: %w: %s", path, err, out)
+			}
+			return err
+		}},
+		{"images can be pulled: the authorities of their registries are known", func() error {
+			data, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
+			if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+				err = errors.New("there is no certificate in it")
+			}
+			return err
+		}},
+		{"/bin/sh leads to the one that K3s unpacks", func() error {
+			target, err := os.Readlink("/bin/sh")
+			if err == nil && !strings.HasPrefix(target, "/var/lib/rancher/") {
+				err = fmt.Errorf("it leads to %s", target)
+			}
+			return err
 		}},
 	}
 }

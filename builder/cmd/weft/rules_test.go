@@ -211,10 +211,7 @@ func TestTheKernelOfTheBoardIsCheckedToo(t *testing.T) {
 			}
 			dir := t.TempDir()
 			board := oldKernel(t, dir, release, config)
-			packages := filepath.Join(dir, "weft.lock")
-			if strings.Contains(f.file, "canal") {
-				packages = filepath.Join(dir, "none.lock")
-			}
+			packages := filepath.Join(dir, "none.lock")
 			found, _ := checked(t, "--board", board, "--packages", packages, f.file)
 			if !slices.Equal(found, f.expect) {
 				t.Errorf("found %q, want %q", found, f.expect)
