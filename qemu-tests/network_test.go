@@ -41,14 +41,17 @@ func inLab(t *testing.T, profile string, conf lab.Config, edit func(*vm.Config))
 }
 
 // heard reports whether a lab has heard a question at least n times.
-func heard(l *lab.Lab, question string, n int) bool {
-	count := 0
+func heard(l *lab.Lab, question string, n int) bool { return count(l, question) >= n }
+
+// count is how often a lab has heard a question.
+func count(l *lab.Lab, question string) int {
+	n := 0
 	for _, s := range l.Seen() {
 		if s == question {
-			count++
+			n++
 		}
 	}
-	return count >= n
+	return n
 }
 
 // A network without any IPv4: the address comes by DHCPv6, the default route

@@ -124,7 +124,7 @@ func nicArguments(nics []NIC, w wiring) []string {
 		for _, f := range n.Forwards {
 			netdev += fmt.Sprintf(",hostfwd=%s:127.0.0.1:%d-:%d", f.Protocol, f.Host, f.Guest)
 		}
-		device := fmt.Sprintf("%s,netdev=net%d,mac=%s", n.Model, i, n.MAC)
+		device := fmt.Sprintf("%s,id=nic%d,netdev=net%d,mac=%s", n.Model, i, i, n.MAC)
 		if !n.BootROM {
 			device += ",romfile="
 		}
