@@ -1,8 +1,8 @@
 package qemutests
 
 import (
+	"flag"
 	"fmt"
-	"math/rand/v2"
 	"regexp"
 	"slices"
 	"testing"
@@ -14,11 +14,12 @@ import (
 	"weft/slot"
 )
 
+// moments is how often the plug is pulled.
+var moments = flag.Int("moments", 8, "how often a node's plug is pulled in its first boot")
+
 const (
-	// moments is how often the plug is pulled, shortMoments how often in a
-	// short run. Every uefiEach-th boot is by UEFI.
-	moments, shortMoments = 20, 4
-	uefiEach              = 4
+	// uefiEach says that every so many-th boot is by UEFI.
+	uefiEach = 4
 	// beyond is how much longer than to ready the plug may be in: what goes
 	// on then, blessing and growing, writes to the disk too. A share of the
 	// CPU time to ready.
@@ -37,16 +38,8 @@ const (
 )
 
 func TestNodeWhosePlugIsPulledInItsFirstBootComesUpInTheNext(t *testing.T) {
-	first := *seed
-	if first == 0 {
-		first = rand.Uint64()
-	}
-	t.Logf("to repeat: -args -seed %d", first)
-	random := rand.New(rand.NewPCG(first, 0))
-	count := moments
-	if testing.Short() {
-		count = shortMoments
-	}
+	random := seeded(t)
+	count := *moments
 	image := buildOf(t, vxlan)
 	boots := map[vm.Firmware]boot{}
 	for _, firmware := range []vm.Firmware{vm.BIOS, vm.UEFI} {

@@ -22,7 +22,7 @@ import (
 func main() {
 	trouble := map[string]func() error{
 		"crash": crash, "hang": hang, "eat": eat, "wedge": wedge, "freeze": freeze, "panic": panicKernel, "mute": mute,
-		"reboot": reboot,
+		"reboot": reboot, "busy": busy,
 	}[strings.Join(os.Args[1:], " ")]
 	if trouble == nil {
 		fmt.Println("level=ERROR what trouble?", os.Args)
