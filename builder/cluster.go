@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"weft/builder/file"
 	"weft/document"
@@ -48,6 +49,10 @@ const (
 	ruleReference = profiles.RuleExtends
 )
 
+// sealedSuffix is what the name of a sealed secrets file ends with; see package
+// fleet, which opens it.
+const sealedSuffix = ".age"
+
 // CheckSecrets looks at the secrets file that a cluster names: it must be
 // there, be a plain file, and be its owner's alone. It is not read.
 func CheckSecrets(c cluster.Cluster, d *document.Document) document.Problems {
@@ -58,7 +63,12 @@ func CheckSecrets(c cluster.Cluster, d *document.Document) document.Problems {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(d.File()), path)
 	}
-	info, err := os.Stat(path)
+	info, err := os.Stat(strings.TrimSuffix(path, sealedSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		if sealed, err := os.Stat(strings.TrimSuffix(path, sealedSuffix) + sealedSuffix); err == nil && sealed.Mode().IsRegular() {
+			return nil // anybody may read it
+		}
+	}
 	say := func(rule, message, fix string) document.Problems {
 		return document.Problems{d.Problem("secrets", message).WithRule(rule).WithFix(fix)}
 	}

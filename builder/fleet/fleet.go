@@ -33,6 +33,8 @@ type Fleet struct {
 	file *document.Document
 	// base is the place in Bases of each node's image, by place of the node.
 	base []int
+	// identity is [Finder.Identity].
+	identity string
 }
 
 // A Base is an image that nodes share.
@@ -64,6 +66,9 @@ type Finder struct {
 	Board string
 	// NewSecrets reads a cluster whose secrets file is still to be made.
 	NewSecrets bool
+	// Identity is the file with the key that opens sealed secrets; empty for
+	// none.
+	Identity string
 }
 
 // Read reads a cluster file, checks it by all rules, and finds the boards and
@@ -82,7 +87,7 @@ func (f Finder) Read(file string) (*Fleet, error) {
 	if problems.Errors() != nil {
 		return nil, problems
 	}
-	fleet := &Fleet{Cluster: c, Warnings: problems, file: d}
+	fleet := &Fleet{Cluster: c, Warnings: problems, file: d, identity: f.Identity}
 	seen := map[[2]string]int{}
 	for i, n := range c.Nodes {
 		key := [2]string{orElse(n.Board, c.Board, f.Board), orElse(n.Profile, c.Profile)}
@@ -237,6 +242,50 @@ func (f *Fleet) sound(node profiles.Node, i int) error {
 		}
 	}
 	return problems
+}
+
+// Values lists what node i is, each value with its origin: what the cluster
+// file says of it, and what follows from the rest, as m has it. Secrets are not
+// shown.
+func (f *Fleet) Values(i int, m Member) []plan.Value {
+	at := func(key, otherwise string) string {
+		if path := document.Index("nodes", i) + "." + key; f.file.Has(path) {
+			return f.file.Position(path).String()
+		}
+		if otherwise != "" && f.file.Has(otherwise) {
+			return f.file.Position(otherwise).String()
+		}
+		return "default"
+	}
+	base := f.Bases[m.Base]
+	list := []plan.Value{
+		{Path: "node.board", Value: base.Plan.Board.Name, Origin: at("board", "board")},
+		{Path: "node.profile", Value: base.Plan.Profile.Name, Origin: at("profile", "profile")},
+	}
+	shown := m.Node
+	// Where a value is that no line of the cluster file gives.
+	fallback := map[string]string{"hostname": "name"}
+	for _, secret := range []*string{&shown.WireGuardKey, &shown.PSK, &shown.Kubernetes.Token} {
+		if *secret != "" {
+			*secret = "(not shown)"
+		}
+	}
+	for _, v := range plan.Settings("node", shown) {
+		key := strings.TrimPrefix(v.Path, "node.")
+		if name, ok := fallback[key]; ok {
+			key = name
+		}
+		key = strings.TrimPrefix(key, "kubernetes.")
+		v.Origin = at(key, "")
+		switch {
+		case v.Value == "(not shown)":
+			v.Origin = f.SecretsFile()
+		case v.Origin == "default":
+			v.Origin = "derived"
+		}
+		list = append(list, v)
+	}
+	return list
 }
 
 // problem is one that points at a key of the cluster file.

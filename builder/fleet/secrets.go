@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"weft/builder/file"
@@ -52,10 +54,11 @@ func (f *Fleet) SecretsFile() string {
 	if f.Cluster.Secrets == "" {
 		return strings.TrimSuffix(name, filepath.Ext(name)) + ".secrets"
 	}
-	if filepath.IsAbs(f.Cluster.Secrets) {
-		return f.Cluster.Secrets
+	path := strings.TrimSuffix(f.Cluster.Secrets, SealedSuffix)
+	if filepath.IsAbs(path) {
+		return path
 	}
-	return filepath.Join(filepath.Dir(name), f.Cluster.Secrets)
+	return filepath.Join(filepath.Dir(name), path)
 }
 
 // ReadSecrets reads the secrets of a cluster; the zero value when there is no
@@ -106,10 +109,16 @@ func parseSecrets(data []byte) (Secrets, error) {
 	if s.Weft != SecretsVersion {
 		return Secrets{}, errors.New("this is no secrets file that this weft reads: it does not say weft: " + SecretsVersion)
 	}
-	for name, key := range s.WireGuard {
-		if _, err := publicKey(key); err != nil {
+	owner := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(s.WireGuard)) {
+		public, err := publicKey(s.WireGuard[name])
+		if err != nil {
 			return Secrets{}, fmt.Errorf("the WireGuard key of %s is %w", name, err)
 		}
+		if owner[public] != "" {
+			return Secrets{}, fmt.Errorf("%s and %s have one WireGuard key", owner[public], name)
+		}
+		owner[public] = name
 	}
 	if s.WireGuardPSK != "" {
 		if _, err := key32(s.WireGuardPSK); err != nil {
@@ -127,15 +136,24 @@ func parseSecrets(data []byte) (Secrets, error) {
 
 // Write writes the secrets to a file that only its owner reads.
 func (s Secrets) Write(path string) error {
-	s.Weft = SecretsVersion
-	data, err := profiles.Render("cluster secrets", s)
+	data, err := s.text()
 	if err != nil {
 		return err
 	}
 	return file.WritePrivate(path, func(f *os.File) error {
-		_, err := f.Write(append([]byte("# Keep this file to yourself, and keep it: the nodes of the cluster have these keys.\n"), data...))
+		_, err := f.Write(data)
 		return err
 	})
+}
+
+// text is the content of the secrets file.
+func (s Secrets) text() ([]byte, error) {
+	s.Weft = SecretsVersion
+	data, err := profiles.Render("cluster secrets", s)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte("# Keep this file to yourself, and keep it: the nodes of the cluster have these keys.\n"), data...), nil
 }
 
 // keyLength is the length of WireGuard's keys and shared keys, in bytes.

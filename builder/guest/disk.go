@@ -5,11 +5,8 @@
 package guest
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -17,60 +14,6 @@ import (
 	"weft/builder/fat"
 	"weft/profiles"
 )
-
-// copyBlock is the unit in which a copy looks for zeros, in bytes.
-const copyBlock = 1 << 20
-
-// CopyDisk copies the image from to the new file to, which must not exist.
-// Blocks of zeros become holes, so the copy takes no more room than the
-// image has content.
-func CopyDisk(ctx context.Context, from, to string) (err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err = errors.Join(err, out.Close()); err != nil {
-			os.Remove(to)
-		}
-	}()
-	if err := copySparse(ctx, out, in); err != nil {
-		return fmt.Errorf("copy %s to %s: %w", from, to, err)
-	}
-	return nil
-}
-
-// copySparse writes everything that is not zero and sets the length.
-func copySparse(ctx context.Context, out *os.File, in io.Reader) error {
-	var (
-		block = make([]byte, copyBlock)
-		zeros = make([]byte, copyBlock)
-		at    int64
-	)
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := io.ReadFull(in, block)
-		if n > 0 && !bytes.Equal(block[:n], zeros[:n]) {
-			if _, err := out.WriteAt(block[:n], at); err != nil {
-				return err
-			}
-		}
-		at += int64(n)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return out.Truncate(at)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
 
 // SetNodeFile writes a node file onto the boot partition of a disk, in place
 // of the one that may be there.
@@ -89,26 +32,35 @@ func SetNodeFileData(path string, data []byte, now time.Time) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := splice(f, data, now); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return f.Sync()
+}
+
+// splice writes a node file onto the boot partition of a disk and leaves it to
+// the system when that reaches the device.
+func splice(f *os.File, data []byte, now time.Time) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	image, err := disk.Open(f, info.Size())
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
 	boot, ok := image.Layout.Partition(disk.Boot)
 	if !ok {
-		return fmt.Errorf("%s: no partition %s; is it an image of weft?", path, disk.Boot)
+		return fmt.Errorf("no partition %s; is it an image of weft?", disk.Boot)
 	}
 	volume, err := fat.OpenWritable(window{f, boot.Start}, boot.Size)
 	if err != nil {
-		return fmt.Errorf("%s: boot partition: %w", path, err)
+		return fmt.Errorf("boot partition: %w", err)
 	}
 	if err := volume.WriteFile(profiles.NodeFile, data, now); err != nil {
-		return fmt.Errorf("%s: %s: %w", path, profiles.NodeFile, err)
+		return fmt.Errorf("%s: %w", profiles.NodeFile, err)
 	}
-	return f.Sync()
+	return nil
 }
 
 // A window is a partition of a disk.

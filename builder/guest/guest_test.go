@@ -81,6 +81,32 @@ func TestACopyHasTheContentAndTheHoles(t *testing.T) {
 	}
 }
 
+// What systems and file systems without the quick ways do.
+func TestReadingAndWritingCopiesTheSame(t *testing.T) {
+	from := sparse(t, 8<<20+123)
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	to := filepath.Join(t.TempDir(), "copy")
+	out, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if err := copySparse(t.Context(), out, in); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(to); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the copy differs: %d bytes, %v", len(got), err)
+	}
+}
+
 func TestAZeroTailIsPartOfTheCopy(t *testing.T) {
 	from := filepath.Join(t.TempDir(), "zeros")
 	if err := os.WriteFile(from, make([]byte, 3<<20+1), 0o644); err != nil {

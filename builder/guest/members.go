@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -13,13 +14,31 @@ import (
 
 // NodeImage copies an image to the new file to, which only its owner may read,
 // and puts a node file onto the copy. Equal images, node files and times give
-// equal bytes.
+// equal bytes. It does not wait for the device: whoever promises that the file
+// is there after a power cut calls Sync, once for all nodes.
 func NodeImage(ctx context.Context, image, to string, node profiles.Node, now time.Time) error {
 	if err := CopyDisk(ctx, image, to); err != nil {
 		return err
 	}
-	if err := SetNodeFile(to, node, now); err != nil {
+	if err := spliceFile(to, node, now); err != nil {
 		return errors.Join(err, os.Remove(to))
+	}
+	return nil
+}
+
+// spliceFile puts a node file onto the disk image path.
+func spliceFile(path string, node profiles.Node, now time.Time) (err error) {
+	data, err := node.YAML()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := splice(f, data, now); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }

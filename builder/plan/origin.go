@@ -124,6 +124,17 @@ func secret(path string) bool {
 	return false
 }
 
+// Settings lists the values of a struct that a file would have, below prefix,
+// in the order of its schema and without origins.
+func Settings(prefix string, of any) []Value {
+	var list []Value
+	collect(&list, prefix, "", reflect.ValueOf(of), nil)
+	for i := range list {
+		list[i].Origin = ""
+	}
+	return list
+}
+
 // add adds one value with its origin.
 func add(list *[]Value, prefix, path, value string, d *document.Document) {
 	*list = append(*list, Value{Path: join(prefix, path), Value: value, Origin: d.Position(path).String()})

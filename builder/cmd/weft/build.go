@@ -100,6 +100,7 @@ the secrets file beside the cluster file; see weft cluster keys.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	cmd.Flags().StringVar(&only, "node", "", "build the image of one node of the cluster")
 	cmd.Flags().BoolVar(&onlyPackages, "download-only", false, "fetch the packages and build nothing")
+	a.identityFlag(cmd)
 	return cmd
 }
 

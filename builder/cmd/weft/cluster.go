@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,14 +30,14 @@ func isClusterFile(name string) bool {
 func (a *app) clusterCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Make the keys of a cluster",
-		Long: `Make the keys of a cluster. Its images are built by weft build CLUSTER.yaml, and
-booted in QEMU by weft run CLUSTER.yaml.`,
+		Short: "Make the keys of a cluster, seal and open them",
+		Long: `Make the keys of a cluster, seal and open them. Its images are built by
+weft build CLUSTER.yaml, and booted in QEMU by weft run CLUSTER.yaml.`,
 		Example: `  weft cluster keys home.yaml`,
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.keysCommand())
+	cmd.AddCommand(a.keysCommand(), a.sealCommand(), a.unsealCommand())
 	return cmd
 }
 
@@ -65,18 +66,19 @@ After --rotate, the nodes need new node files: all list the new key.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&rotate, "rotate", nil, "give this node a new WireGuard key")
+	a.identityFlag(cmd)
 	return cmd
 }
 
 // makeKeys completes the secrets of a cluster.
 func (a *app) makeKeys(file string, rotate []string) error {
 	// A file that is named and not there yet is what this is for.
-	f, err := fleet.Finder{Version: version, Board: defaultBoard, NewSecrets: true}.Read(file)
+	f, err := a.newFleet(file)
 	if err != nil {
-		return unfound(err)
+		return err
 	}
 	path := f.SecretsFile()
-	old, err := fleet.ReadSecrets(path)
+	old, err := f.Secrets()
 	if err != nil {
 		return err
 	}
@@ -87,6 +89,9 @@ func (a *app) makeKeys(file string, rotate []string) error {
 	if len(made) == 0 {
 		fmt.Fprintf(a.out, "%s needs no keys that it does not have\n", file)
 		return nil
+	}
+	if _, err := os.Lstat(path); err != nil && old.Weft != "" {
+		return usage("%s is sealed, and lacks what would be made\nopen it: weft cluster unseal %s; then make the keys, and seal it again", f.Sealed(), file)
 	}
 	if err := secrets.Write(path); err != nil {
 		return err
@@ -100,7 +105,7 @@ func (a *app) makeKeys(file string, rotate []string) error {
 
 // fleet reads a cluster file and all it names; warnings are printed.
 func (a *app) fleet(file string) (*fleet.Fleet, error) {
-	f, err := fleet.Finder{Version: version, Board: defaultBoard}.Read(file)
+	f, err := fleet.Finder{Version: version, Board: defaultBoard, Identity: a.identityFile()}.Read(file)
 	if err != nil {
 		return nil, unfound(err)
 	}
@@ -109,7 +114,7 @@ func (a *app) fleet(file string) (*fleet.Fleet, error) {
 
 // members works out the node files of a fleet.
 func members(f *fleet.Fleet) ([]fleet.Member, error) {
-	secrets, err := fleet.ReadSecrets(f.SecretsFile())
+	secrets, err := f.Secrets()
 	if err != nil {
 		return nil, err
 	}
@@ -125,15 +130,21 @@ type builtBase struct {
 
 // A builtNode is the image of one node.
 type builtNode struct {
-	Node    string  `json:"node"`
-	Path    string  `json:"path"`
-	Base    string  `json:"base"`
+	Node string `json:"node"`
+	Path string `json:"path"`
+	Base string `json:"base"`
+	// Seconds is how long the copy and its node file took, Flush the wait for
+	// the device.
 	Seconds float64 `json:"seconds"`
+	Flush   float64 `json:"flush"`
+
+	// size is how long the image is, in bytes.
+	size int64
 }
 
 // buildCluster builds the images of a cluster file, or that of one node.
-func (a *app) buildCluster(ctx context.Context, file, only string, s supply, out string, compress, asJSON bool) error {
-	f, err := a.fleet(file)
+func (a *app) buildCluster(ctx context.Context, name, only string, s supply, out string, compress, asJSON bool) error {
+	f, err := a.fleet(name)
 	if err != nil {
 		return err
 	}
@@ -162,22 +173,26 @@ func (a *app) buildCluster(ctx context.Context, file, only string, s supply, out
 			}
 		}
 	}
-	var built []builtNode
-	for _, m := range wanted {
-		n, err := a.buildNode(ctx, f, m, bases[m.Base], out, compress, display)
-		if err != nil {
-			return err
+	built, err := a.buildNodes(ctx, f, wanted, bases, out)
+	if err != nil {
+		return err
+	}
+	for _, n := range built {
+		if compress {
+			// It holds what the image does.
+			if err := compressImage(n.Path, n.size, file.WritePrivate, display); err != nil {
+				return err
+			}
 		}
-		built = append(built, n)
 		if !asJSON {
-			fmt.Fprintf(a.out, "%s  node %s, in %.2f s\n", n.Path, n.Node, n.Seconds)
+			fmt.Fprintf(a.out, "%s  node %s, in %.3f s, on the disk after %.2f s\n", n.Path, n.Node, n.Seconds, n.Flush)
 		}
 	}
 	if asJSON {
 		return writeJSON(a.out, built)
 	}
 	if only == "" {
-		fmt.Fprintf(a.out, "boot them: weft run %s\n", file)
+		fmt.Fprintf(a.out, "boot them: weft run %s\n", name)
 	}
 	return nil
 }
@@ -207,27 +222,51 @@ func (a *app) buildBases(ctx context.Context, f *fleet.Fleet, needed []fleet.Mem
 	return bases, display, nil
 }
 
-// buildNode makes the image of a node, whole or not at all.
-func (a *app) buildNode(ctx context.Context, f *fleet.Fleet, m fleet.Member, base builtBase, out string, compress bool, display progress.Display) (builtNode, error) {
-	started := time.Now()
-	path := filepath.Join(out, f.Cluster.Name+"-"+m.Name+".img")
-	unfinished := filepath.Join(out, "."+filepath.Base(path)+".part")
-	// What an interrupted build has left.
-	os.Remove(unfinished)
-	if err := guest.NodeImage(ctx, base.Path, unfinished, m.Node, time.Unix(base.Epoch, 0).UTC()); err != nil {
-		return builtNode{}, err
-	}
-	if err := os.Rename(unfinished, path); err != nil {
-		os.Remove(unfinished)
-		return builtNode{}, err
-	}
-	if compress {
-		// It holds what the image does.
-		if err := compressImage(path, base.Size, file.WritePrivate, display); err != nil {
-			return builtNode{}, err
+// buildNodes makes the images of nodes, each whole or not at all. All are made
+// before the first is waited for: a device takes six images at once nearly as
+// quickly as one.
+func (a *app) buildNodes(ctx context.Context, f *fleet.Fleet, wanted []fleet.Member, bases []builtBase, out string) (built []builtNode, err error) {
+	unfinished := func(path string) string { return filepath.Join(out, "."+filepath.Base(path)+".part") }
+	defer func() {
+		if err != nil {
+			for _, n := range built {
+				// Those that are finished have another name.
+				os.Remove(unfinished(n.Path))
+			}
 		}
+	}()
+	for _, m := range wanted {
+		started := time.Now()
+		base := bases[m.Base]
+		path := filepath.Join(out, f.Cluster.Name+"-"+m.Name+".img")
+		// What an interrupted build has left.
+		os.Remove(unfinished(path))
+		if err := guest.NodeImage(ctx, base.Path, unfinished(path), m.Node, time.Unix(base.Epoch, 0).UTC()); err != nil {
+			return built, err
+		}
+		built = append(built, builtNode{m.Name, path, base.Path, time.Since(started).Seconds(), 0, base.Size})
 	}
-	return builtNode{m.Name, path, base.Path, time.Since(started).Seconds()}, nil
+	for i := range built {
+		started := time.Now()
+		part := unfinished(built[i].Path)
+		if err := flush(part); err != nil {
+			return built, err
+		}
+		if err := os.Rename(part, built[i].Path); err != nil {
+			return built, err
+		}
+		built[i].Flush = time.Since(started).Seconds()
+	}
+	return built, nil
+}
+
+// flush waits until a file is on its device.
+func flush(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // clusterMachines builds the images of a fleet's nodes and prepares to run

@@ -119,7 +119,7 @@ func TestFlagsThatAClusterFileHasItself(t *testing.T) {
 		{[]string{"run", file, "--nodes", "2"}, "--nodes: a cluster file has its nodes itself"},
 		{[]string{"cluster", "keys"}, "weft cluster keys takes one cluster file, not 0"},
 		{[]string{"cluster", "kyes"}, `weft has no verb "kyes"`},
-		{[]string{"run", "none.yaml"}, "none.yaml: no such file or directory"},
+		{[]string{"run", "none.yaml"}, "there is no none.yaml"},
 		{[]string{"build", "none.yaml"}, "none.yaml: no such file or directory"},
 	} {
 		weft(t, c.args...).want(t, exitInput, c.want)

@@ -86,7 +86,7 @@ func (a *app) planCommand() *cobra.Command {
 		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:   "plan",
+		Use:   "plan [CLUSTER.yaml --node NAME]",
 		Short: "Print every value of a build and where it comes from",
 		Long: `Print every value of a build and where it comes from: file, line and column,
 "default" for what no file sets, "derived" for what follows from the rest.
@@ -94,13 +94,25 @@ func (a *app) planCommand() *cobra.Command {
 With --files, print the files that K3s or RKE2 reads on a node instead, as far
 as they are known before it boots: for a role, or for the node of a node file.
 
+Of a cluster file, --node names a node: what it is, and the build it gets.
+
 Nothing is fetched and nothing is written.`,
 		Example: `  weft plan
   weft plan --profile rke2-cilium --files --role agent
   weft plan --board x86-64 --profile ./my-profile.yaml
+  weft plan home.yaml --node pi-2
   weft plan --json | jq '.[] | select(.path | startswith("contract"))'`,
-		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		Args:              clusterFile,
+		ValidArgsFunction: completeFiles("yaml", "yml"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				for _, flag := range []string{"board", "profile", "files", "role"} {
+					if cmd.Flags().Changed(flag) {
+						return usage("--%s: a cluster file has that itself\nsee: weft plan --help", flag)
+					}
+				}
+				return a.planNode(args[0], f.node, asJSON)
+			}
 			p, err := a.plan(t)
 			if err != nil {
 				return err
@@ -108,22 +120,47 @@ Nothing is fetched and nothing is written.`,
 			if f.wanted {
 				return a.printFiles(p, f, asJSON)
 			}
-			values := p.Values()
-			if asJSON {
-				return writeJSON(a.out, values)
-			}
-			for _, v := range values {
-				if err := writeValue(a.out, v); err != nil {
-					return err
-				}
-			}
-			return nil
+			return a.printValues(p.Values(), asJSON)
 		},
 	}
+	a.identityFlag(cmd)
 	t.flags(cmd)
 	f.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
+}
+
+// planNode prints what a node of a cluster is, and its build.
+func (a *app) planNode(file, name string, asJSON bool) error {
+	f, err := a.fleet(file)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return usage("which node of %s? name it: --node NAME\nsee: weft plan --help", file)
+	}
+	i, err := f.Find(name)
+	if err != nil {
+		return err
+	}
+	all, err := members(f)
+	if err != nil {
+		return err
+	}
+	return a.printValues(append(f.Values(i, all[i]), f.Bases[all[i].Base].Plan.Values()...), asJSON)
+}
+
+// printValues prints values and where they come from.
+func (a *app) printValues(values []plan.Value, asJSON bool) error {
+	if asJSON {
+		return writeJSON(a.out, values)
+	}
+	for _, v := range values {
+		if err := writeValue(a.out, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // The width of a terminal, and the column in which origins stand when they

@@ -123,6 +123,7 @@ second one ends them at once.`,
 		// The flag was just defined, the only reason this can fail.
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
+	a.identityFlag(cmd)
 	return cmd
 }
 
