@@ -57,6 +57,9 @@ func (s *system) openData() {
 		s.stateDir = stateDir
 		s.state.Unlock()
 		s.disk.mounted(part)
+		if why := s.disk.worn(); why != "" {
+			s.log.Problem("the card %s is worn out: %s; save what matters and replace it", part.Disk, why)
+		}
 	}
 	damage := makeDataDirs()
 	if damage != nil {

@@ -43,6 +43,7 @@ type diskNotes struct {
 	device string // empty when /data is in memory
 	errors int64  // damage the kernel has met
 	sync   *status.Sync
+	card   *storage.Card // nil when the disk is none
 	notes  []string
 	aside  string // the partition with the damaged content, if it was kept
 }
@@ -52,6 +53,14 @@ func (n *diskNotes) mounted(p storage.Partition) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.device = p.Name
+	n.card = storage.ReadCard("/sys", p.Disk)
+}
+
+// worn says why the card should be replaced; empty when nothing tells so.
+func (n *diskNotes) worn() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.card.Warning()
 }
 
 // add keeps a line of what was done to the partition.
@@ -109,7 +118,7 @@ func (n *diskNotes) name() string {
 func (s *system) fillData(d *status.Document) {
 	n := &s.disk
 	n.mu.Lock()
-	d.Data = status.Data{Device: n.device, Errors: n.errors, Sync: n.sync, Notes: slices.Clone(n.notes)}
+	d.Data = status.Data{Device: n.device, Errors: n.errors, Sync: n.sync, Card: n.card, Notes: slices.Clone(n.notes)}
 	n.mu.Unlock()
 	if !closed(s.dataDone) {
 		return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weft/init/ntp"
+	"weft/init/storage"
 	"weft/init/sysctl"
 	"weft/init/trace"
 )
@@ -181,6 +182,9 @@ type Data struct {
 	Errors int64 `json:"errors,omitempty"`
 	// Sync is how long the disk takes to make a small write durable.
 	Sync *Sync `json:"sync,omitempty"`
+	// Card is what the SD card or eMMC it is on says of itself; nil when it is
+	// on neither.
+	Card *storage.Card `json:"card,omitempty"`
 	// Notes are what was done to it at this boot.
 	Notes []string `json:"notes,omitempty"`
 }

@@ -222,6 +222,15 @@ func data(d Data) string {
 	if d.Sync != nil {
 		text += fmt.Sprintf(", fdatasync %.1f ms (worst %.1f)", d.Sync.Median, d.Sync.Worst)
 	}
+	if c := d.Card; c != nil {
+		text += fmt.Sprintf(", on %s card %s", c.Type, c.Name)
+		if c.Worn > 0 {
+			text += fmt.Sprintf(", up to %d %% worn", c.Worn)
+		}
+		if why := c.Warning(); why != "" {
+			text += ", WORN OUT: " + why
+		}
+	}
 	return strings.Join(append([]string{text}, d.Notes...), "; ")
 }
 
