@@ -16,7 +16,7 @@ GO_SOURCES := $(shell find . -name '*.go' -not -path './out/*' -o -name '*.yaml'
 DEMO_PACKAGES := qemu-system-x86 ovmf
 TEST_PACKAGES := $(DEMO_PACKAGES) qemu-utils dosfstools mtools e2fsprogs gdisk fdisk \
 	erofs-utils nftables iptables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev device-tree-compiler \
-	etcd-server etcd-client wireguard-tools strongswan-charon libstrongswan-standard-plugins
+	etcd-server etcd-client wireguard-tools strongswan-charon strongswan-swanctl libstrongswan-standard-plugins
 
 .PHONY: help weft demo test test-netd test-power test-profiles bench bench-boot bench-netd figures chaos lint image fuzz deps deps-demo clean
 
@@ -68,8 +68,9 @@ FUZZTIME ?= 60s
 test-netd: deps ## netd alone, in network namespaces
 	$(GO) test ./netd/...
 
-bench-netd: deps ## netd's figures, beside the kernel's own limit, a line each
+bench-netd: deps bin/weft ## netd's figures, beside the kernel's own limit, a line each
 	cd netd/bench && $(GO) test -count=1 -timeout 30m -full
+	$(GO) run ./qemu-tests/scale
 
 CHAOS ?= 30m
 chaos: deps ## netd under kills, partitions, compactions and corrupt keys, for CHAOS (default 30m)

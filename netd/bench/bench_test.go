@@ -243,9 +243,6 @@ func TestFigures(t *testing.T) {
 			t.Run(k.name+" far", func(t *testing.T) { measureFar(t, m, program, k) })
 		}
 	}
-	if *full {
-		fmt.Println("# wireguard: this kernel has none; go test -run WireGuard ./qemu-tests boots one that does")
-	}
 }
 
 // subject is the node that is measured.
