@@ -55,7 +55,7 @@ Exit codes: 2 bad input, 3 something is not installed, 4 disk or file,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w\nsee: %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.buildCommand(), a.lockCommand(), a.checkCommand(), a.planCommand(), a.contractCommand(), a.profilesCommand(), a.importCommand(), a.newCommand(), a.clusterCommand(), a.nodeFileCommand(), a.inspectCommand(), a.runCommand(), a.completionCommand(), a.versionCommand())
+	root.AddCommand(a.buildCommand(), a.lockCommand(), a.checkCommand(), a.planCommand(), a.contractCommand(), a.profilesCommand(), a.importCommand(), a.newCommand(), a.clusterCommand(), a.nodeFileCommand(), a.inspectCommand(), a.runCommand(), a.flashCommand(), a.completionCommand(), a.versionCommand())
 	return root
 }
 
