@@ -115,7 +115,7 @@ func TestEveryRuleIsBrokenByItsBadExampleAndNotByItsGoodOne(t *testing.T) {
 
 // TestTableIsWhole wants the rules of every letter to be there to the last.
 func TestTableIsWhole(t *testing.T) {
-	for letter, last := range map[string]int{"A": 14, "B": 15, "C": 5, "D": 12, "E": 5, "F": 3, "G": 12, "H": 8, "I": 3} {
+	for letter, last := range map[string]int{"A": 14, "B": 15, "C": 5, "D": 12, "E": 5, "F": 4, "G": 12, "H": 8, "I": 3} {
 		for i := 1; i <= last; i++ {
 			if id := fmt.Sprint(letter, i); !slices.Contains(IDs(), id) {
 				t.Errorf("there is no rule %s", id)

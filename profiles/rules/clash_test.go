@@ -1,0 +1,32 @@
+package rules
+
+import (
+	"fmt"
+	"testing"
+
+	"weft/profiles/cluster"
+)
+
+func TestClashesOfNodesAreFoundWhereTheyStand(t *testing.T) {
+	for _, c := range []struct {
+		name, first, second, message string
+		column                       int
+	}{
+		{"one subnet", "subnets: [10.244.1.0/24]", "subnets: [10.244.1.0/25]", "the pod subnet 10.244.1.0/25 is in part that of another node, 10.244.1.0/24", 30},
+		{"one key", "publicKey: hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=", "publicKey: hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=", "two nodes have the WireGuard key hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=", 31},
+		{"one hardware address", "links: [{match: {mac: \"02:00:00:00:00:0a\"}}]", "links: [{match: {mac: \"02:00:00:00:00:0A\"}}]", "two nodes have the hardware address 02:00:00:00:00:0a", 42},
+		{"one address of a link", "links: [{match: {name: eth0}, addresses: [10.0.0.5/24]}]", "links: [{match: {name: eth0}, addresses: [10.0.0.5/16]}]", "two nodes have the address of a link 10.0.0.5", 62},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := fmt.Sprintf("weft: cluster/v1\nname: home\nprofile: wireguard\nnodes:\n  - {name: node-1, %s}\n  - {name: node-2, %s}\n", c.first, c.second)
+			parsed, d, problems := cluster.Read("home.yaml", []byte(text))
+			if problems.Errors() != nil {
+				t.Fatal(problems)
+			}
+			found := clashes(&Subject{Cluster: &parsed, Doc: d})
+			if len(found) != 1 || found[0].Message != c.message || found[0].Line != 6 || found[0].Column != c.column {
+				t.Errorf("found %+v", found)
+			}
+		})
+	}
+}
