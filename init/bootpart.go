@@ -129,6 +129,9 @@ func (s *system) blessSlot(value string) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if where, ok := s.args.Get(profiles.ArgRecord); ok {
+		return s.blessInGap(where, name)
+	}
 	if _, err := os.Stat("/sys/firmware/efi"); err != nil {
 		return s.blessRecord(name)
 	}
@@ -174,9 +177,30 @@ func (s *system) blessRecord(name slot.Name) (bool, error) {
 			return false, err
 		}
 		defer f.Close()
-		return bless.Record(f, name)
+		return bless.Record(f, slot.InPartition, name)
 	}
 	return false, fmt.Errorf("partition %d of %s is not there", number, root.Disk)
+}
+
+// blessInGap blesses in the record of the boot stage.
+func (s *system) blessInGap(where string, name slot.Name) (bool, error) {
+	if where != profiles.RecordInGap {
+		return false, fmt.Errorf("the kernel argument %s=%s: this init knows %s only", profiles.ArgRecord, where, profiles.RecordInGap)
+	}
+	id, ok := s.args.PartUUID(profiles.ArgBoot)
+	if !ok {
+		return false, errNoBoot
+	}
+	part, err := s.devices.partition(s.ctx, id, bootWithin)
+	if err != nil {
+		return false, err
+	}
+	f, err := os.OpenFile(part.DiskDevice(), os.O_RDWR, 0)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	return bless.Record(f, slot.InGap, name)
 }
 
 // readGPT reads the partition table of a partition's disk.

@@ -38,6 +38,7 @@ import (
 	"weft/init/status"
 	"weft/init/switchroot"
 	"weft/init/timeline"
+	"weft/profiles"
 )
 
 const usage = `init is the first program of a weft node; the kernel starts it.
@@ -77,6 +78,9 @@ func main() {
 	}
 	var d *devices
 	if early {
+		if _, stage := n.args.Get(profiles.ArgStage); stage {
+			n.stage()
+		}
 		d = n.early()
 	}
 	n.boot(d)

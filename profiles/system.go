@@ -16,6 +16,14 @@ const (
 	ArgBoot = "weft.boot"
 	// ArgData names the data partition: weft.data=PARTUUID=…
 	ArgData = "weft.data"
+	// ArgStage makes init the boot stage, which starts a slot: weft.stage
+	ArgStage = "weft.stage"
+	// ArgRecord says that the boot stage has started the slot, and where the
+	// slot record is: weft.record=gap
+	ArgRecord = "weft.record"
+	// RecordInGap is the one value of ArgRecord: between the table of the disk
+	// that has the boot partition, and that disk's first partition.
+	RecordInGap = "gap"
 )
 
 // System describes an image to the node that runs it.

@@ -26,6 +26,16 @@ func (r Record) Order() []Name {
 	}
 }
 
+// NewRecord returns the record of slots whose files are found by name, and of
+// which nothing is known: each has all its tries.
+func NewRecord(present ...Name) Record {
+	var r Record
+	for _, n := range present {
+		*r.Slot(n) = State{Present: true, Priority: MaxPriority, TriesLeft: DefaultTries}
+	}
+	return r
+}
+
 // Choose returns the slot that the loader boots, when the files of every slot
 // can be read. It reports false when the disk holds no system.
 func (r Record) Choose() (Name, bool) {

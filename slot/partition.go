@@ -23,7 +23,35 @@ const (
 	PartitionUsed = 48 << 10
 )
 
-var copies = [2]int64{RecordOffset1, RecordOffset2}
+// The gap is what a disk has free between its table and its first partition:
+// 4 MiB behind an MBR of weft, a MiB less 17 KiB behind its GPT. The copies lie
+// far apart: a card whose power is cut while it writes may damage more than
+// the sector that was written.
+const (
+	// GapOffset1 and GapOffset2 are the two copies of the slot record, in
+	// bytes from the start of the disk.
+	GapOffset1 = 256 << 10
+	GapOffset2 = 768 << 10
+)
+
+// A Place is where a slot record is kept.
+type Place int
+
+// The places.
+const (
+	// InPartition is the BIOS boot partition, counted from its start.
+	InPartition Place = iota
+	// InGap is the gap of a disk that is counted from its own start.
+	InGap
+)
+
+// copies are the offsets of the two copies of the record.
+func (p Place) copies() [2]int64 {
+	if p == InGap {
+		return [2]int64{GapOffset1, GapOffset2}
+	}
+	return [2]int64{RecordOffset1, RecordOffset2}
+}
 
 // CommandLineOffset returns where the command line of slot n lies in the BIOS
 // boot partition.
@@ -34,24 +62,26 @@ func (n Name) CommandLineOffset() int64 {
 	return CommandLineOffsetA
 }
 
-// Load reads the slot record from a BIOS boot partition: the newer of its
-// sound copies. When neither is sound the error says why for both and wraps
-// [ErrDamaged].
-func Load(partition io.ReaderAt) (Record, error) {
-	r, _, err := load(partition)
+// Load reads the slot record from a BIOS boot partition, as [Place.Load].
+func Load(partition io.ReaderAt) (Record, error) { return InPartition.Load(partition) }
+
+// Load reads the slot record: the newer of its sound copies. When neither is
+// sound the error says why for both and wraps [ErrDamaged].
+func (p Place) Load(device io.ReaderAt) (Record, error) {
+	r, _, err := p.load(device)
 	return r, err
 }
 
 // load also returns which copy the record came from.
-func load(partition io.ReaderAt) (Record, int, error) {
+func (p Place) load(device io.ReaderAt) (Record, int, error) {
 	var (
 		best   Record
 		at     = -1
 		faults [2]error
 	)
-	for i, off := range copies {
+	for i, off := range p.copies() {
 		sector := make([]byte, SectorSize)
-		if _, err := partition.ReadAt(sector, off); err != nil {
+		if _, err := device.ReadAt(sector, off); err != nil {
 			faults[i] = fmt.Errorf("read: %w", err)
 			continue
 		}
@@ -71,17 +101,22 @@ func load(partition io.ReaderAt) (Record, int, error) {
 	return best, at, nil
 }
 
-// ReaderWriterAt is the BIOS boot partition, opened for reading and writing.
+// ReaderWriterAt is where a record is kept, opened for reading and writing.
 type ReaderWriterAt interface {
 	io.ReaderAt
 	io.WriterAt
 }
 
-// Save writes r over the copy that [Load] does not read, with the next
-// sequence number, so that a torn write leaves the old record in force. The
-// caller syncs the device. It returns the record as written.
+// Save writes r to a BIOS boot partition, as [Place.Save].
 func Save(partition ReaderWriterAt, r Record) (Record, error) {
-	old, at, err := load(partition)
+	return InPartition.Save(partition, r)
+}
+
+// Save writes r over the copy that Load does not read, with the next sequence
+// number, so that a torn write leaves the old record in force. The caller
+// syncs the device. It returns the record as written.
+func (p Place) Save(device ReaderWriterAt, r Record) (Record, error) {
+	old, at, err := p.load(device)
 	if err != nil {
 		// Nothing sound to protect: start anew in the first copy.
 		at = 1
@@ -91,7 +126,7 @@ func Save(partition ReaderWriterAt, r Record) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if _, err := partition.WriteAt(sector[:], copies[1-at]); err != nil {
+	if _, err := device.WriteAt(sector[:], p.copies()[1-at]); err != nil {
 		return Record{}, fmt.Errorf("slot record: write copy %d: %w", 2-at, err)
 	}
 	return r, nil

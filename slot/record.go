@@ -8,9 +8,9 @@ import (
 	"math"
 )
 
-// The slot record is what weft's BIOS loader knows about the slots: one
-// sector, little endian, kept twice in the BIOS boot partition. The offsets
-// here are repeated in builder/bios/layout.asm.
+// The slot record is what weft's BIOS loader and its boot stage know about the
+// slots: one sector, little endian, kept twice. The offsets here are repeated
+// in builder/bios/layout.asm.
 //
 //	  0   8  magic "WEFTSLOT"
 //	  8   4  version, 1
@@ -85,7 +85,8 @@ type State struct {
 	// TriesLeft is how many more times a slot that is not good is tried, and
 	// TriesDone how many times it was.
 	TriesLeft, TriesDone uint8
-	// Kernel and Initrd are the slot's files. An empty Initrd is none.
+	// Kernel and Initrd are the slot's files. An empty Initrd is none. All
+	// empty, the command line too, is a slot whose files are found by name.
 	Kernel, Initrd Extent
 	// CommandLine is where the kernel's arguments lie, without a final NUL.
 	CommandLine Extent
@@ -192,6 +193,13 @@ func getState(b []byte) State {
 	}
 }
 
+// named says that the slot's files are found by name, which the boot stage
+// does and the BIOS loader cannot.
+func (s State) named() bool {
+	none := Extent{}
+	return s.Kernel == none && s.Initrd == none && s.CommandLine == none && s.CommandLineCRC == 0
+}
+
 // check refuses what the loader could not boot whatever is on the disk.
 func (s State) check() error {
 	if !s.Present {
@@ -203,7 +211,7 @@ func (s State) check() error {
 	switch {
 	case s.Priority > MaxPriority:
 		return fmt.Errorf("priority %d is above %d", s.Priority, MaxPriority)
-	case s.Kernel.Bytes < minKernel:
+	case !s.named() && s.Kernel.Bytes < minKernel:
 		return fmt.Errorf("kernel of %d bytes; the least is %d", s.Kernel.Bytes, minKernel)
 	case s.CommandLine.Bytes > MaxCommandLine:
 		return fmt.Errorf("command line of %d bytes; the kernel takes %d", s.CommandLine.Bytes, MaxCommandLine)

@@ -126,7 +126,7 @@ func TestEachSaveSparesTheRecordInForce(t *testing.T) {
 		}
 		// The write may have been torn anywhere: the old record then counts.
 		old, _ := Load(before)
-		for _, off := range copies {
+		for _, off := range InPartition.copies() {
 			if string(before[off:off+SectorSize]) == string(m[off:off+SectorSize]) {
 				continue
 			}

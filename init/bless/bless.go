@@ -1,6 +1,6 @@
 // Package bless tells the boot loader that the running slot works, so that it
 // stops counting tries: by the name of the slot's boot entry for UEFI, by the
-// slot record for BIOS. See package slot for both forms.
+// slot record for BIOS and on a Raspberry Pi. See package slot for both forms.
 package bless
 
 import (
@@ -66,16 +66,16 @@ func Entry(root string, n slot.Name) (bool, error) {
 	return true, nil
 }
 
-// Partition is the BIOS boot partition, opened for reading and writing.
-type Partition interface {
+// Device is where a slot record is kept, opened for reading and writing.
+type Device interface {
 	slot.ReaderWriterAt
 	Sync() error
 }
 
 // Record marks the slot good in the slot record. It reports whether that
 // changed anything.
-func Record(p Partition, n slot.Name) (bool, error) {
-	record, err := slot.Load(p)
+func Record(d Device, place slot.Place, n slot.Name) (bool, error) {
+	record, err := place.Load(d)
 	if err != nil {
 		return false, fmt.Errorf("bless slot %s: %w", n, err)
 	}
@@ -83,10 +83,10 @@ func Record(p Partition, n slot.Name) (bool, error) {
 	if !changed {
 		return false, nil
 	}
-	if _, err := slot.Save(p, blessed); err != nil {
+	if _, err := place.Save(d, blessed); err != nil {
 		return false, fmt.Errorf("bless slot %s: %w", n, err)
 	}
-	if err := p.Sync(); err != nil {
+	if err := d.Sync(); err != nil {
 		return true, fmt.Errorf("bless slot %s: sync: %w", n, err)
 	}
 	return true, nil

@@ -84,7 +84,7 @@ func (p *partition) Sync() error { p.syncs++; return nil }
 
 func TestRecord(t *testing.T) {
 	p := &partition{data: make([]byte, slot.PartitionUsed)}
-	if _, err := Record(p, slot.A); !errors.Is(err, slot.ErrDamaged) {
+	if _, err := Record(p, slot.InPartition, slot.A); !errors.Is(err, slot.ErrDamaged) {
 		t.Errorf("an empty partition: %v", err)
 	}
 	state := slot.State{
@@ -95,7 +95,7 @@ func TestRecord(t *testing.T) {
 	if _, err := slot.Save(p, slot.Record{A: state}); err != nil {
 		t.Fatal(err)
 	}
-	changed, err := Record(p, slot.A)
+	changed, err := Record(p, slot.InPartition, slot.A)
 	if err != nil || !changed || p.syncs != 1 {
 		t.Fatalf("changed %v, %d syncs, %v", changed, p.syncs, err)
 	}
@@ -103,10 +103,10 @@ func TestRecord(t *testing.T) {
 	if err != nil || !r.A.Good || r.A.Kernel != state.Kernel {
 		t.Errorf("record %+v, %v", r, err)
 	}
-	if changed, err := Record(p, slot.A); err != nil || changed {
+	if changed, err := Record(p, slot.InPartition, slot.A); err != nil || changed {
 		t.Errorf("again: changed %v, %v", changed, err)
 	}
-	if changed, err := Record(p, slot.B); err != nil || changed {
+	if changed, err := Record(p, slot.InPartition, slot.B); err != nil || changed {
 		t.Errorf("a slot that is not there: changed %v, %v", changed, err)
 	}
 }

@@ -33,6 +33,8 @@ const (
 	Off Action = iota
 	Reboot
 	Halt
+	// Kexec starts the kernel that package kexec has loaded.
+	Kexec
 )
 
 // String says it for people.
@@ -42,6 +44,8 @@ func (a Action) String() string {
 		return "reboot"
 	case Halt:
 		return "halt"
+	case Kexec:
+		return "kexec"
 	}
 	return "power off"
 }
@@ -62,6 +66,7 @@ func Do(a Action) error {
 		Off:    unix.LINUX_REBOOT_CMD_POWER_OFF,
 		Reboot: unix.LINUX_REBOOT_CMD_RESTART,
 		Halt:   unix.LINUX_REBOOT_CMD_HALT,
+		Kexec:  unix.LINUX_REBOOT_CMD_KEXEC,
 	}[a]
 	if err := unix.Reboot(cmd); err != nil {
 		return fmt.Errorf("%s: %w", a, err)
