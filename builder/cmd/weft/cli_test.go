@@ -116,7 +116,7 @@ func TestTypingErrorsAreAnsweredWithTheWayOut(t *testing.T) {
 		{"plan --profile none.yaml", "none.yaml: no such file or directory"},
 		{"check none.yaml", "none.yaml: no such file or directory"},
 		{"inspect none.img", "none.img: no such file or directory"},
-		{"run none.img", "none.img: no such file or directory"},
+		{"run none.img", "there is no none.img; weft build makes images"},
 		{"build --mirror ftp://example.org/debian --out OUT", "scheme ftp is not supported"},
 	} {
 		args := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(c.args, "''", ""), "OUT", t.TempDir()))

@@ -78,17 +78,20 @@ second one ends them at once.`,
 		Args:              oneArg("image or cluster file"),
 		ValidArgsFunction: completeFiles("img", "yaml", "yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
-				return usage("there is no %s; weft build makes images, weft new a cluster file\nsee: weft run --help", args[0])
-			}
 			if !isClusterFile(args[0]) {
 				if err := r.check(); err != nil {
+					return err
+				}
+				if err := there(args[0]); err != nil {
 					return err
 				}
 				return r.run(cmd.Context(), r.imageMachines(args[0]))
 			}
 			if cmd.Flags().Changed("nodes") {
 				return usage("--nodes: a cluster file has its nodes itself\nsee: weft run --help")
+			}
+			if err := there(args[0]); err != nil {
+				return err
 			}
 			f, err := a.fleet(args[0])
 			if err != nil {
@@ -125,6 +128,14 @@ second one ends them at once.`,
 	}
 	a.identityFlag(cmd)
 	return cmd
+}
+
+// there refuses a file that is not there, and says how one is made.
+func there(file string) error {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return usage("there is no %s; weft build makes images, weft new a cluster file\nsee: weft run --help", file)
+	}
+	return nil
 }
 
 // check refuses flags that make no sense.
