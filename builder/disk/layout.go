@@ -7,8 +7,9 @@
 // trusts nothing in it.
 //
 // The table is a GUID Partition Table with a protective MBR [UEFI 2.10,
-// chapter 5], for disks with 512-byte sectors. The package knows no file
-// system and changes no existing disk.
+// chapter 5], or for the Raspberry Pi an MBR alone, never both; disks have
+// 512-byte sectors. The package knows no file system and changes no existing
+// disk.
 package disk
 
 import (
@@ -51,9 +52,16 @@ type Partition struct {
 	// Name is unique on the disk and at most 36 characters.
 	Name string
 	// Type says what the partition is for, ID which one it is: its PARTUUID.
+	// On an MBR both are zero.
 	Type, ID GUID
 	// Attributes are the Attribute bits.
 	Attributes uint64
+	// Kind says what the partition of an MBR is for; 0 on a GPT.
+	Kind uint8
+	// Number is the partition's place in the table of an MBR that was read,
+	// from 1; 0 on a GPT and in layouts to be written, whose places are their
+	// order.
+	Number int
 	// Start and Size are in bytes.
 	Start, Size int64
 }
@@ -63,8 +71,12 @@ func (p Partition) LBA() uint64 { return uint64(p.Start) / SectorSize }
 
 // A Layout is a partition table, as a value.
 type Layout struct {
-	// ID is the disk's GUID.
-	ID GUID
+	// Table is the kind of the table.
+	Table TableKind
+	// ID is the GUID of a disk with a GPT, Signature what names one with an
+	// MBR.
+	ID        GUID
+	Signature uint32
 	// Size is the size of the whole image, in bytes.
 	Size int64
 	// Partitions are in the order of the table.
@@ -81,8 +93,44 @@ func (l Layout) Partition(name string) (Partition, bool) {
 	return Partition{}, false
 }
 
-// usable returns the bytes between the two copies of the table.
+// DiskID names the disk, as the kernel and tools print it.
+func (l Layout) DiskID() string {
+	if l.Table == MBR {
+		return fmt.Sprintf("%08x", l.Signature)
+	}
+	return l.ID.String()
+}
+
+// PartUUID is the PARTUUID of a partition of the layout: a GUID, or on an MBR
+// the signature and the number (linux block/partitions/msdos.c,
+// set_info).
+func (l Layout) PartUUID(p Partition) string {
+	if l.Table != MBR {
+		return p.ID.String()
+	}
+	number := p.Number
+	for i, q := range l.Partitions {
+		if number == 0 && q.Name == p.Name {
+			number = i + 1
+		}
+	}
+	return fmt.Sprintf("%08x-%02x", l.Signature, number)
+}
+
+// TypeName is the type of a partition of the layout.
+func (l Layout) TypeName(p Partition) string {
+	if l.Table == MBR {
+		return fmt.Sprintf("%#02x", p.Kind)
+	}
+	return p.Type.String()
+}
+
+// usable returns the bytes that the table leaves: those between its two
+// copies, or behind the one sector of an MBR.
 func (l Layout) usable() (start, end int64) {
+	if l.Table == MBR {
+		return SectorSize, l.Size
+	}
 	return (2 + tableSectors) * SectorSize, l.Size - (1+tableSectors)*SectorSize
 }
 
@@ -97,23 +145,13 @@ func (l Layout) Check() error {
 		fault("disk of %d bytes: want whole MiB, at most %d", l.Size, int64(maxSize))
 		return errors.Join(faults...)
 	}
-	if l.ID == (GUID{}) {
-		fault("the disk has no GUID")
-	}
-	if len(l.Partitions) > tableEntries {
-		fault("%d partitions: the table holds %d", len(l.Partitions), tableEntries)
+	if l.Table == MBR {
+		faults = append(faults, l.checkMBR()...)
+	} else {
+		faults = append(faults, l.checkGPT()...)
 	}
 	start, end := l.usable()
 	for i, p := range l.Partitions {
-		switch {
-		case p.Name == "":
-			fault("partition %d has no name", i+1)
-		case len(utf16.Encode([]rune(p.Name))) > maxName:
-			fault("partition %q: the name is longer than %d characters", p.Name, maxName)
-		}
-		if p.Type == (GUID{}) || p.ID == (GUID{}) {
-			fault("partition %q has no type or no GUID", p.Name)
-		}
 		if p.Start%Alignment != 0 || p.Size%Alignment != 0 {
 			fault("partition %q begins at byte %d and has %d: want whole MiB", p.Name, p.Start, p.Size)
 		}
@@ -129,12 +167,36 @@ func (l Layout) Check() error {
 			if p.Name == q.Name {
 				fault("two partitions are called %q", p.Name)
 			}
-			if p.ID == q.ID {
+			if p.ID == q.ID && l.Table == GPT {
 				fault("partitions %q and %q have the same GUID", q.Name, p.Name)
 			}
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// checkGPT returns what is wrong with a layout as a GPT alone.
+func (l Layout) checkGPT() []error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if l.ID == (GUID{}) {
+		fault("the disk has no GUID")
+	}
+	if len(l.Partitions) > tableEntries {
+		fault("%d partitions: the table holds %d", len(l.Partitions), tableEntries)
+	}
+	for i, p := range l.Partitions {
+		switch {
+		case p.Name == "":
+			fault("partition %d has no name", i+1)
+		case len(utf16.Encode([]rune(p.Name))) > maxName:
+			fault("partition %q: the name is longer than %d characters", p.Name, maxName)
+		}
+		if p.Type == (GUID{}) || p.ID == (GUID{}) {
+			fault("partition %q has no type or no GUID", p.Name)
+		}
+	}
+	return faults
 }
 
 // overlap reports whether two partitions share a byte. It cannot overflow for

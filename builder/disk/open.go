@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNoTable says that a disk has no readable partition table.
-var ErrNoTable = errors.New("no GUID partition table")
+var ErrNoTable = errors.New("no partition table")
 
 // An Image is a disk image opened for reading.
 type Image struct {
@@ -29,11 +29,16 @@ type Image struct {
 }
 
 // Open reads the partition table of a disk of size bytes. It reads a few
-// dozen KiB, whatever the disk claims. Without a sound copy of the table it
-// fails with [ErrNoTable] and the reason for either copy.
+// dozen KiB, whatever the disk claims. An MBR with partitions of its own is
+// the table, as for firmware and kernel; its partitions get the names that
+// weft's have in that order. Otherwise it is a GPT, and without a sound copy
+// of it Open fails with [ErrNoTable] and the reason for either copy.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
 	if size < 3*SectorSize || size > maxSize {
 		return nil, fmt.Errorf("disk of %d bytes: %w", size, ErrNoTable)
+	}
+	if img, err := openMBR(r, size); err == nil {
+		return img, nil
 	}
 	last := uint64(size/SectorSize) - 1
 	primary, errPrimary := readTable(r, size, 1)

@@ -11,13 +11,17 @@ import (
 )
 
 // tables returns the first and the last bytes of a disk: protective MBR with
-// boot code, table and entries, and at the end entries and table again.
+// boot code, table and entries, and at the end entries and table again. Of an
+// MBR there is one sector and no end.
 func (l Layout) tables(bootCode []byte) (head, tail []byte, err error) {
 	if err := l.Check(); err != nil {
 		return nil, nil, fmt.Errorf("partition table: %w", err)
 	}
 	if len(bootCode) > BootCodeSize {
 		return nil, nil, fmt.Errorf("boot code of %d bytes: sector 0 has room for %d", len(bootCode), BootCodeSize)
+	}
+	if l.Table == MBR {
+		return l.mbr(bootCode), nil, nil
 	}
 	table := &gpt.Table{
 		LogicalSectorSize:  SectorSize,

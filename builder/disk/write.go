@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -32,6 +33,9 @@ type Source struct {
 	// it, but they have to be hashed: about 0.7 s for each GiB of image, most
 	// of it while other partitions are written.
 	Digest bool
+	// Check, when it is set, looks at the finished image before that gets its
+	// name; an error is [Write]'s.
+	Check func(r io.ReaderAt, size int64) error
 }
 
 // An Extent is a run of bytes of an image.
@@ -77,6 +81,11 @@ func Write(ctx context.Context, path string, src Source) (Result, error) {
 	result, err := src.fill(ctx, f, head, tail)
 	if err != nil {
 		return Result{}, fmt.Errorf("image %s: %w", path, err)
+	}
+	if src.Check != nil {
+		if err := src.Check(f, result.Size); err != nil {
+			return Result{}, err
+		}
 	}
 	if err := publish(f, path); err != nil {
 		return Result{}, fmt.Errorf("image %s: %w", path, err)
@@ -145,7 +154,11 @@ func (s Source) fill(ctx context.Context, f *os.File, head, tail []byte) (Result
 		return Result{}, err
 	}
 	at := next(len(parts))
-	final([]Extent{{at, size - at}}, size)
+	if at < size {
+		final([]Extent{{at, size - at}}, size)
+	} else {
+		final(nil, size)
+	}
 
 	// The digest goes on while the disk catches up.
 	if err := f.Sync(); err != nil {

@@ -212,8 +212,8 @@ func damaged(t *testing.T, img string) {
 	}
 	weft(t, "run", head).want(t, exitInput, "head.img cannot run", "first table")
 	text := write(t, dir, "text.img", strings.Repeat("no image\n", 1000))
-	weft(t, "inspect", text).want(t, exitInput, "text.img is not an image weft can read", "no GUID partition table")
-	weft(t, "run", text).want(t, exitInput, "text.img cannot run", "no GUID partition table")
+	weft(t, "inspect", text).want(t, exitInput, "text.img is not an image weft can read", "no partition table")
+	weft(t, "run", text).want(t, exitInput, "text.img cannot run", "no partition table")
 	weft(t, "inspect", dir).want(t, exitInput, "it is a folder")
-	weft(t, "inspect", write(t, dir, "empty.img", "")).want(t, exitInput, "no GUID partition table")
+	weft(t, "inspect", write(t, dir, "empty.img", "")).want(t, exitInput, "no partition table")
 }
