@@ -43,4 +43,7 @@ type System struct {
 	Arch string `json:"arch"`
 	// Kernel is the kernel release, as uname -r prints it.
 	Kernel string `json:"kernel"`
+	// Trees are the files of the device trees of the machines that the image
+	// is for; none where machines have none.
+	Trees []string `json:"trees,omitempty"`
 }

@@ -9,10 +9,12 @@ import (
 	"io/fs"
 	"path"
 
+	"weft/boards"
 	"weft/builder/bios"
 	"weft/builder/disk"
 	"weft/builder/erofs"
 	"weft/builder/fat"
+	"weft/builder/machine"
 	"weft/builder/plan"
 	"weft/builder/tree"
 	"weft/document"
@@ -27,16 +29,22 @@ type diskWriter struct {
 	id        string
 	initramfs []byte
 	root      *tree.Tree
+	machines  []machine.Machine
 
 	ids    disk.IDs
 	layout disk.Layout
+	kernel []byte // compressed, once it was
 }
 
 // write writes the image to path and completes the result.
 func (d *diskWriter) write(ctx context.Context, path string, result *Result) error {
 	board := d.in.Plan.Board
 	d.ids = disk.DeriveIDs(d.id)
-	layout, err := disk.Plan(d.ids, disk.Sizes{
+	planned := disk.Plan
+	if board.Disk.Table == boards.MBR {
+		planned = disk.PlanMBR
+	}
+	layout, err := planned(d.ids, disk.Sizes{
 		Arch: board.Arch,
 		BIOS: d.in.Plan.Boots(plan.BIOS),
 		Boot: int64(board.Disk.Boot) << 20,
@@ -55,6 +63,9 @@ func (d *diskWriter) write(ctx context.Context, path string, result *Result) err
 			disk.RootA: d.writeRoot(&result.Root),
 			disk.Data:  d.writeData,
 		},
+	}
+	if d.in.raspberryPi() {
+		source.Check = d.prove
 	}
 	if d.in.Plan.Boots(plan.BIOS) {
 		code, loader, err := d.loader()
@@ -82,9 +93,9 @@ func (d *diskWriter) partition(name string) disk.Partition {
 // commandLine is the kernel command line of slot A.
 func (d *diskWriter) commandLine() string {
 	return d.in.Plan.CommandLine(string(slot.A), plan.Partitions{
-		Root: d.ids.RootA.String(),
-		Boot: d.ids.Boot.String(),
-		Data: d.ids.Data.String(),
+		Root: d.layout.PartUUID(d.partition(disk.RootA)),
+		Boot: d.layout.PartUUID(d.partition(disk.Boot)),
+		Data: d.layout.PartUUID(d.partition(disk.Data)),
 	})
 }
 
@@ -95,16 +106,25 @@ func (d *diskWriter) commandLine() string {
 var nodeExample string
 
 // bootTree is the content of the boot partition: the slot's kernel and
-// initramfs, and for UEFI systemd-boot with its entry.
+// initramfs, for UEFI systemd-boot with its entry, and for a Raspberry Pi what
+// its firmware reads.
 func (d *diskWriter) bootTree() (*tree.Tree, error) {
 	t := tree.New(d.in.Epoch)
 	kernel, err := tree.FromFS(d.in.KernelFiles, d.in.Kernel.ImagePath)
 	if err != nil {
 		return nil, err
 	}
+	if d.in.raspberryPi() {
+		if kernel, err = d.gzipKernel(kernel); err != nil {
+			return nil, err
+		}
+	}
 	t.File(slot.A.Kernel(), 0o644, kernel)
 	t.File(slot.A.Initrd(), 0o644, tree.Bytes(d.initramfs))
 	t.File(path.Join(path.Dir(profiles.NodeFile), "node.example.yaml"), 0o644, tree.Bytes([]byte(nodeExample)))
+	if d.in.raspberryPi() {
+		return t, errors.Join(d.addRaspberryPi(t), t.Err())
+	}
 	if !d.in.Plan.Boots(plan.UEFI) {
 		return t, t.Err()
 	}

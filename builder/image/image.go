@@ -11,13 +11,11 @@ import (
 	"io/fs"
 	"time"
 
-	"weft/boards"
 	"weft/builder/cache"
 	"weft/builder/kmod"
 	"weft/builder/payload"
 	"weft/builder/plan"
 	"weft/builder/userland"
-	"weft/document"
 )
 
 // An Input is all that an image is made from.
@@ -87,15 +85,11 @@ type Result struct {
 
 // Write checks the kernel against the plan and writes the image to path,
 // whole or not at all. What the kernel lacks comes back as
-// [document.Problems] that point at the lines asking for it.
+// document.Problems that point at the lines asking for it.
 func Write(ctx context.Context, in Input, path string) (Result, error) {
 	sets, err := in.modules()
 	if err != nil {
 		return Result{}, err
-	}
-	if in.Plan.Board.Disk.Table != boards.GPT {
-		return Result{}, document.Problems{in.Plan.BoardProblem("disk.table", "this weft writes GPT only").
-			WithFix("take a board with a GPT disk")}
 	}
 	id, err := in.Plan.ID(in.Digests...)
 	if err != nil {
@@ -130,7 +124,7 @@ func Write(ctx context.Context, in Input, path string) (Result, error) {
 		return result, fmt.Errorf("root: %w", err)
 	}
 	result.NoFirmware = lacking
-	d := diskWriter{in: in, id: id, initramfs: initramfs, root: root}
+	d := diskWriter{in: in, id: id, initramfs: initramfs, root: root, machines: sets.machines}
 	if err := d.write(ctx, path, &result); err != nil {
 		return result, err
 	}

@@ -97,6 +97,7 @@ func (in Input) etc(t *tree.Tree, id string) error {
 		Profile: p.Profile.Name,
 		Arch:    p.Board.Arch,
 		Kernel:  in.Kernel.Release,
+		Trees:   in.deviceTrees(),
 	}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("%s: %w", profiles.SystemFile, err)

@@ -17,6 +17,7 @@ import (
 	"weft/builder/disk"
 	"weft/builder/erofs"
 	"weft/builder/fat"
+	"weft/builder/rpi"
 	"weft/document"
 	"weft/ext4"
 	"weft/profiles"
@@ -45,6 +46,9 @@ type Image struct {
 	Slots *slot.Record
 	// Data is the data partition's file system.
 	Data *ext4.Info
+	// Starts are what the firmware of each Raspberry Pi that the image is for
+	// would load.
+	Starts []rpi.Start
 	// Faults are the parts that are damaged or missing, each with the reason.
 	Faults []error
 }
@@ -70,6 +74,7 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 		}
 	}
 	i.openData()
+	i.followFirmware()
 	return i, nil
 }
 
@@ -147,6 +152,15 @@ func (i *Image) openData() {
 		return
 	}
 	i.Data = &info
+}
+
+// followFirmware says what Raspberry Pis would load.
+func (i *Image) followFirmware() {
+	if i.Disk.Layout.Table != disk.MBR || len(i.System.Trees) == 0 {
+		return
+	}
+	starts, faults := rpi.Prove(i.Disk, i.Boot, i.System.Trees)
+	i.Starts, i.Faults = starts, append(i.Faults, faults...)
 }
 
 // readSmall reads a file of bounded size; the name may begin with a slash.

@@ -5,10 +5,12 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"weft/builder/rpi"
 	"weft/profiles"
 	"weft/slot"
 )
@@ -17,11 +19,13 @@ import (
 type Report struct {
 	System     profiles.System      `json:"system"`
 	Disk       string               `json:"disk"`
+	Table      string               `json:"table"`
 	Size       int64                `json:"size"`
 	Partitions []Partition          `json:"partitions"`
 	Boot       []File               `json:"boot"`
 	Entries    []string             `json:"entries"`
 	Slots      map[string]SlotState `json:"slots,omitempty"`
+	Starts     []rpi.Start          `json:"raspberryPi,omitempty"`
 	NodeFile   string               `json:"nodeFile,omitempty"`
 	Root       Contents             `json:"root"`
 	Modules    []string             `json:"modules"`
@@ -63,18 +67,21 @@ type Data struct {
 func (i *Image) Report() Report {
 	r := Report{
 		System:  i.System,
-		Disk:    i.Disk.Layout.ID.String(),
+		Disk:    i.Disk.Layout.DiskID(),
 		Size:    i.Disk.Layout.Size,
 		Entries: i.Entries(),
 		Modules: []string{},
 		Needs:   []string{},
+		Table:   i.Disk.Layout.Table.String(),
+		Starts:  i.Starts,
 		Faults:  []string{},
 	}
 	for _, err := range i.Faults {
 		r.Faults = append(r.Faults, err.Error())
 	}
-	for _, p := range i.Disk.Layout.Partitions {
-		r.Partitions = append(r.Partitions, Partition{p.Name, p.Start, p.Size, p.ID.String(), p.Type.String()})
+	l := i.Disk.Layout
+	for _, p := range l.Partitions {
+		r.Partitions = append(r.Partitions, Partition{p.Name, p.Start, p.Size, l.PartUUID(p), l.TypeName(p)})
 	}
 	if i.Boot != nil {
 		r.Boot = r.list("boot partition", i.Boot)
@@ -131,7 +138,7 @@ func (r *Report) countRoot(files []File) {
 // Write prints the report for people.
 func (r Report) Write(w io.Writer) error {
 	r.writeSystem(w)
-	fmt.Fprintf(w, "\ndisk %s, %s\n", r.Disk, mebibytes(r.Size))
+	fmt.Fprintf(w, "\ndisk %s, %s, %s\n", r.Disk, r.Table, mebibytes(r.Size))
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "  partition\tstart\tsize\tPARTUUID")
 	for _, p := range r.Partitions {
@@ -155,6 +162,7 @@ func (r Report) Write(w io.Writer) error {
 		node = "\n    " + strings.ReplaceAll(strings.TrimSpace(r.NodeFile), "\n", "\n    ")
 	}
 	fmt.Fprintf(w, "  node file: %s\n", node)
+	r.writeStarts(w)
 	fmt.Fprintf(w, "\nroot: %d files, %s, %d modules\n", r.Root.Files, mebibytes(r.Root.Bytes), len(r.Modules))
 	if len(r.Needs) > 0 {
 		fmt.Fprintln(w, "  the profile needs")
@@ -175,10 +183,38 @@ func (r Report) Write(w io.Writer) error {
 	return nil
 }
 
+// writeStarts prints what the firmware of each Raspberry Pi would load. What
+// all have in common is printed once.
+func (r Report) writeStarts(w io.Writer) {
+	if len(r.Starts) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nwhat the firmware of each Raspberry Pi loads, by config.txt")
+	for _, s := range r.Starts {
+		from := "its EEPROM"
+		if len(s.Firmware) > 0 {
+			from = strings.Join(s.Firmware, ", ")
+		}
+		fmt.Fprintf(w, "  %s\n    starts with   %s\n    kernel        %s\n    initramfs     %s\n    device tree   %s (%s)\n",
+			s.Model, from, s.Kernel, s.Initramfs, s.DeviceTree, s.Tree)
+		if len(s.Overlays) > 0 {
+			fmt.Fprintf(w, "    overlays      %s\n", strings.Join(s.Overlays, ", "))
+		}
+		if s.Hint != "" {
+			fmt.Fprintf(w, "    note: %s\n", s.Hint)
+		}
+	}
+	line := r.Starts[0]
+	fmt.Fprintf(w, "  command line, from %s:\n", line.CommandLineFile)
+	for text := range wrapWords(strings.Fields(line.CommandLine), lineWidth) {
+		fmt.Fprintf(w, "    %s\n", text)
+	}
+}
+
 // writeSystem prints what the image says of itself.
 func (r Report) writeSystem(w io.Writer) {
 	s := r.System
-	if s == (profiles.System{}) {
+	if s.ID == "" {
 		fmt.Fprintln(w, "a disk that does not say what it is")
 		return
 	}
@@ -191,12 +227,18 @@ const lineWidth = 74
 
 // wrap joins names by commas to lines of at most width characters.
 func wrap(names []string, width int) iter.Seq[string] {
+	words := slices.Clone(names)
+	for i := range len(words) - 1 {
+		words[i] += ","
+	}
+	return wrapWords(words, width)
+}
+
+// wrapWords joins words by spaces to lines of at most width characters.
+func wrapWords(words []string, width int) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		line := ""
-		for i, name := range names {
-			if i < len(names)-1 {
-				name += ","
-			}
+		for _, name := range words {
 			if line != "" && len(line)+1+len(name) > width {
 				if !yield(line) {
 					return
