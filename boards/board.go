@@ -5,6 +5,8 @@
 // board with a profile, and builder/kmod checks the kernel it names.
 package boards
 
+import "slices"
+
 // Version is what the weft key of every board file must say.
 const Version = "board/v1"
 
@@ -53,6 +55,10 @@ type Board struct {
 	// QEMU is the virtual machine that stands in for the board.
 	QEMU QEMU `yaml:"qemu"`
 }
+
+// ForRaspberryPi reports whether the board boots by the firmware of a Raspberry
+// Pi.
+func (b Board) ForRaspberryPi() bool { return slices.Contains(b.Disk.Loaders, RaspberryPiLoader) }
 
 // Kernel names one source of the kernel; exactly one of Package, Deb and Dir
 // is set.

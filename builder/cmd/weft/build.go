@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"weft/boards"
 	"weft/builder"
 	"weft/builder/file"
 	"weft/builder/image"
@@ -89,7 +90,7 @@ the secrets file beside the cluster file; see weft cluster keys.`,
 			if asJSON {
 				return writeJSON(a.out, result)
 			}
-			a.reportBuild(result, time.Since(started))
+			a.reportBuild(result, p.Board, time.Since(started))
 			return nil
 		},
 	}
@@ -153,8 +154,8 @@ func sourceDateEpoch(text string) (*int64, error) {
 	return &seconds, nil
 }
 
-// reportBuild says what was built.
-func (a *app) reportBuild(r image.Result, took time.Duration) {
+// reportBuild says what was built, and what to do with it.
+func (a *app) reportBuild(r image.Result, board boards.Board, took time.Duration) {
 	fmt.Fprintf(a.out, "%s  %s on disk, %s long\n", r.Path, mebibytes(r.Mapped), mebibytes(r.Size))
 	fmt.Fprintf(a.out, "  kernel %s, %d modules (%d at boot), initramfs %s, root %s\n",
 		r.Kernel, r.Modules, r.BootModules, mebibytes(r.Initramfs), mebibytes(r.Root))
@@ -165,7 +166,11 @@ func (a *app) reportBuild(r image.Result, took time.Duration) {
 	if len(r.NoFirmware) > 0 && a.verbose {
 		fmt.Fprintf(a.out, "  firmware that drivers name and no package has: %s\n", strings.Join(r.NoFirmware, ", "))
 	}
-	fmt.Fprintf(a.out, "built in %.1f s; boot it: weft run %s\n", took.Seconds(), r.Path)
+	next := "boot it: weft run"
+	if board.ForRaspberryPi() {
+		next = "write it to a card: weft flash"
+	}
+	fmt.Fprintf(a.out, "built in %.1f s; %s %s\n", took.Seconds(), next, r.Path)
 }
 
 // mebibytes writes a size the way people compare images.

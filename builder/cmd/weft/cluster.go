@@ -192,7 +192,13 @@ func (a *app) buildCluster(ctx context.Context, name, only string, s supply, out
 		return writeJSON(a.out, built)
 	}
 	if only == "" {
-		fmt.Fprintf(a.out, "boot them: weft run %s\n", name)
+		next := "boot them: weft run " + name
+		for _, base := range f.Bases {
+			if base.Plan.Board.ForRaspberryPi() { // which QEMU cannot boot all of
+				next = "write them to cards: weft flash --batch " + name
+			}
+		}
+		fmt.Fprintln(a.out, next)
 	}
 	return nil
 }

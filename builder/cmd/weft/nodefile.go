@@ -64,6 +64,10 @@ in the folder weft of the boot partition, as node.yaml.`,
 			if out == "" {
 				out = f.Cluster.Name + "-" + name + ".node.yaml"
 			}
+			if out == "-" {
+				_, err := a.out.Write(data)
+				return err
+			}
 			if err := file.WritePrivate(out, func(f *os.File) error { _, err := f.Write(data); return err }); err != nil {
 				return err
 			}
@@ -72,7 +76,7 @@ in the folder weft of the boot partition, as node.yaml.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "node", "", "name of the node")
-	cmd.Flags().StringVar(&out, "out", "", "file to write (default CLUSTER-NODE.node.yaml)")
+	cmd.Flags().StringVar(&out, "out", "", "file to write, or - for the standard output (default CLUSTER-NODE.node.yaml)")
 	cmd.Flags().StringVar(&to, "to", "", "folder a weft boot partition is mounted at")
 	a.identityFlag(cmd)
 	return cmd

@@ -41,6 +41,7 @@ func TestANodeFileGoesOntoACardOrNowhere(t *testing.T) {
 
 	own := filepath.Join(t.TempDir(), "mine.yaml")
 	weft(t, "node-file", file, "--node", "pi-2", "--out", own).want(t, exitOK, own)
+	weft(t, "node-file", file, "--node", "pi-2", "--out", "-").want(t, exitOK, "hostname: pi-2")
 	if again, err := os.ReadFile(own); err != nil || !bytes.Equal(again, data) {
 		t.Errorf("the file is another, %v", err)
 	}
