@@ -29,13 +29,15 @@ func (a *app) command() *cobra.Command {
 		Long: `weft builds appliance OS images with the cluster network woven in.
 
 From a board (what the hardware is) and a profile (what the network is) it
-writes a disk image that boots by UEFI and by BIOS; nothing it does needs root.
+writes a disk image that boots by UEFI and by BIOS, or on a Raspberry Pi. Only
+writing to a card needs root.
 
 Exit codes: 2 bad input, 3 something is not installed, 4 disk or file,
 5 network or mirror, 6 a booted node, 70 a fault of weft's own.`,
 		Example: `  weft build --out out                      build the default image
   weft run out/x86-64-cloud-vxlan.img       boot it in QEMU
-  weft run out/*.img --nodes 3              boot a cluster of three`,
+  weft run out/*.img --nodes 3              boot a cluster of three
+  weft flash out/my.img sdb                 write it to a card`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
