@@ -83,6 +83,9 @@ func (b builds) measure(ctx context.Context, m meter) error {
 	if err := b.measureChange(ctx, m); err != nil {
 		return err
 	}
+	if err := b.measureCluster(ctx, m); err != nil {
+		return err
+	}
 	m.figure("image.raw", float64(first.Size)/1e6, "MB")
 	m.figure("image.mapped", float64(first.Mapped)/1e6, "MB")
 	packed, err := os.Stat(unpacked.Path + ".zst")
