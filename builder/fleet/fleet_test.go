@@ -329,6 +329,20 @@ func TestNetworkTooSmallForTheNodesIsRefused(t *testing.T) {
 	refused(t, f.OnSegment(cards), "10.9.9.0/31 has no address left for b")
 }
 
+// Before anything is built for it.
+func TestRaspberryPisAreNotRunInQEMU(t *testing.T) {
+	const why = " boots by the firmware of a Raspberry Pi, which QEMU does not have"
+	for _, c := range []struct{ name, text, want string }{
+		{"named by the cluster", "board: rpi4\nnodes: [{name: a}, {name: b}]\n", "4:8: rpi4" + why},
+		{"named by a node", "nodes: [{name: a}, {name: b, board: rpi3}]\n", "4:37: rpi3" + why},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := read(t, "weft: cluster/v1\nname: x\nprofile: vxlan\n"+c.text)
+			refused(t, f.OnSegment(cards), c.want, "use the board arm64-uefi or x86-64-cloud")
+		})
+	}
+}
+
 func TestNodesShareImagesByBoardAndProfile(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "p.yaml", "weft: profile/v1\nname: mine\ndescription: x\nextends: vxlan\n")

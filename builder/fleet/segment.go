@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"weft/document"
 	"weft/profiles"
 	"weft/profiles/cluster"
 )
@@ -35,6 +36,9 @@ type Cards struct{ Uplink, Segment net.HardwareAddr }
 // numbered. Links of the file, which name real cards, do not count. The first
 // card gets its addresses from QEMU, and no IPv4 where pods have none.
 func (f *Fleet) OnSegment(cards func(node string) Cards) error {
+	if err := f.emulated(); err != nil {
+		return err
+	}
 	nodes := slices.Clone(f.Cluster.Nodes)
 	if err := f.number(nodes); err != nil {
 		return err
@@ -56,6 +60,29 @@ func (f *Fleet) OnSegment(cards func(node string) Cards) error {
 	}
 	f.Cluster.Nodes = nodes
 	return nil
+}
+
+// emulated refuses boards that no virtual machine boots, at the first node of
+// each.
+func (f *Fleet) emulated() error {
+	var found document.Problems
+	for at, b := range f.Bases {
+		if !b.Plan.Board.ForRaspberryPi() {
+			continue
+		}
+		i := slices.Index(f.base, at)
+		n := f.Cluster.Nodes[i]
+		path := document.Index("nodes", i)
+		switch {
+		case n.Board != "":
+			path = document.Join(path, "board")
+		case f.Cluster.Board != "":
+			path = "board"
+		}
+		found = append(found, f.file.Problem(path, fmt.Sprintf("%s boots by the firmware of a Raspberry Pi, which QEMU does not have", b.Plan.Board.Name)).
+			WithNote("needed by node "+n.Name).WithFix("to see the network in QEMU, use the board arm64-uefi or x86-64-cloud"))
+	}
+	return found.Errors()
 }
 
 // number gives addresses to nodes that lack one of a family of their pods.

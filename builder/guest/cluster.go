@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weft/boards"
+	"weft/builder/disk"
 	"weft/builder/inspect"
 	"weft/profiles"
 	"weft/profiles/cluster"
@@ -91,6 +92,10 @@ func read(path string) (*inspect.Image, error) {
 	image, err := inspect.Open(f, info.Size())
 	if err != nil {
 		return nil, &ImageError{path, err}
+	}
+	if image.Disk.Layout.Table == disk.MBR {
+		return nil, &ImageError{path, fmt.Errorf("%s boots by the firmware of a Raspberry Pi, which QEMU does not have\n"+
+			"fix: to see the network in QEMU, build the same profile for arm64-uefi or x86-64-cloud", image.System.Board)}
 	}
 	if len(image.Faults) > 0 {
 		return nil, &ImageError{path, errors.Join(image.Faults...)}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"weft/builder/buildtest"
 	"weft/builder/disk"
 	"weft/builder/fat"
+	"weft/builder/guest"
 	"weft/builder/inspect"
 	"weft/builder/rpi"
 )
@@ -232,6 +234,7 @@ func TestEveryFaultOfAFinishedImageIsFoundByName(t *testing.T) {
 		})
 	}
 	t.Run("inspected", func(t *testing.T) { inspected(t, f, result.Size) })
+	t.Run("refused by QEMU", func(t *testing.T) { notRun(t, result.Path) })
 	t.Run("judged by others", func(t *testing.T) { judged(t, result.Path) })
 }
 
@@ -256,6 +259,15 @@ func inspected(t *testing.T, f *os.File, size int64) {
 	}
 	if len(report.Faults) > 0 {
 		t.Errorf("faults: %q", report.Faults)
+	}
+}
+
+// notRun gives the image to a virtual machine, as weft run does.
+func notRun(t *testing.T, path string) {
+	_, err := guest.Machines(t.Context(), guest.Options{Image: path, Dir: t.TempDir(), Nodes: 1, Now: time.Now()})
+	var refused *guest.ImageError
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "rpi3 boots by the firmware of a Raspberry Pi, which QEMU does not have") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -61,7 +61,8 @@ The image itself is not changed: every node gets a copy.
 Every node has a card with DHCP and the way to the outside. Several nodes have
 a second one on a network of their own, and a node file with a name, addresses,
 pod subnets and peers. Nothing needs root. KVM is used where a guest really
-runs under it, software emulation otherwise.
+runs under it, software emulation otherwise. Images for Raspberry Pis do not
+run: QEMU does not have their firmware.
 
 Of a cluster file the image is built first, as weft build does. Its nodes have
 their names, keys and addresses from the file, and an address in its networks
