@@ -44,6 +44,7 @@ demo: deps-demo bin/weft ## build a two-node cluster, boot it, show pods pinging
 test: deps bin/weft ## everything: lint, units, namespaces, boots
 	$(MAKE) lint
 	$(GO) test $$($(GO) list ./... | grep -v -e /qemu-tests -e /netd/chaos)
+	$(MAKE) fuzz FUZZPKGS=./netd/... FUZZTIME=5000x
 	$(GO) test ./netd/chaos
 	$(GO) test -timeout 40m ./qemu-tests/...
 
@@ -66,6 +67,7 @@ lint: ## gofmt, vet, staticcheck, tidy
 	$(GO) mod tidy -diff
 
 FUZZTIME ?= 60s
+FUZZPKGS ?= ./...
 test-netd: deps ## netd alone, in network namespaces
 	$(GO) test ./netd/...
 
@@ -88,8 +90,8 @@ test-profiles: ## profiles, clusters, rules and what they render
 	$(GO) test ./profiles/... ./document ./docs ./builder/contract ./builder/payload
 	$(GO) test ./builder/image -run 'Shipped|Payload|Hardened'
 
-fuzz: ## run every fuzz target for FUZZTIME (default 60s)
-	@$(GO) list ./... | while read -r pkg; do \
+fuzz: ## run every fuzz target of FUZZPKGS (default all) for FUZZTIME (default 60s)
+	@$(GO) list $(FUZZPKGS) | while read -r pkg; do \
 		dir=$$($(GO) list -f '{{.Dir}}' "$$pkg"); \
 		{ grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null || true; } | sed 's/func //' | while read -r target; do \
 			echo "$$pkg $$target"; \
