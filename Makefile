@@ -14,11 +14,11 @@ GO_SOURCES := $(shell find . -name '*.go' -not -path './out/*' -o -name '*.yaml'
 
 # Debian packages: what running an image takes, and what proving one takes.
 DEMO_PACKAGES := qemu-system-x86 ovmf
-TEST_PACKAGES := $(DEMO_PACKAGES) qemu-utils dosfstools mtools e2fsprogs gdisk fdisk \
+TEST_PACKAGES := $(DEMO_PACKAGES) qemu-system-arm qemu-efi-aarch64 qemu-utils dosfstools mtools e2fsprogs gdisk fdisk \
 	erofs-utils nftables iptables iproute2 kmod nasm cpio xz-utils zstd iputils-ping dpkg-dev device-tree-compiler \
 	etcd-server etcd-client wireguard-tools strongswan-charon strongswan-swanctl libstrongswan-standard-plugins
 
-.PHONY: help weft demo test test-netd test-power test-profiles bench bench-boot bench-netd figures chaos lint image fuzz deps deps-demo clean
+.PHONY: help weft demo test test-netd test-nightly test-power test-profiles bench bench-boot bench-netd figures chaos lint image fuzz deps deps-demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,10 @@ test: deps bin/weft ## everything: lint, units, namespaces, boots
 	$(GO) test $$($(GO) list ./... | grep -v -e /qemu-tests -e /netd/chaos)
 	$(MAKE) fuzz FUZZPKGS=./netd/... FUZZTIME=5000x
 	$(GO) test ./netd/chaos
-	$(GO) test -timeout 40m ./qemu-tests/...
+	$(GO) test -timeout 40m -skip '^TestNightly' ./qemu-tests/...
+
+test-nightly: deps ## boots that are too heavy for make test: a Raspberry Pi 3, the boot stage
+	$(GO) test -count=1 -v -timeout 60m -run '^TestNightly' ./qemu-tests
 
 bench: deps bin/weft ## print every figure as: name value unit
 	@$(GO) run ./qemu-tests/bench

@@ -22,13 +22,14 @@ import (
 	"weft/profiles"
 )
 
-// board is the board of all guests.
+// board is the board of guests, unless said otherwise.
 const board = "x86-64-cloud"
 
 // The images that tests boot, each built once.
 var (
 	vxlan     = sync.OnceValues(func() (string, error) { return build(board, "vxlan") })
 	dualStack = sync.OnceValues(func() (string, error) { return build(board, "dual-stack") })
+	arm64     = sync.OnceValues(func() (string, error) { return build("arm64-uefi", "vxlan") })
 )
 
 // buildOf returns the path of an image.
@@ -119,27 +120,34 @@ func supply() (*apt.Source, cache.Dir, error) {
 	return source, results, err
 }
 
-// compiled makes init and netd as make weft does, once: what is tested is the
-// tree as it stands, and not what was last embedded.
-var compiled = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(workDir, "programs")
+// compiled makes init and netd as make weft does, once for each architecture:
+// what is tested is the tree as it stands, and not what was last embedded.
+var compiled = map[string]func() (string, error){
+	"amd64": sync.OnceValues(func() (string, error) { return compile("amd64") }),
+	"arm64": sync.OnceValues(func() (string, error) { return compile("arm64") }),
+}
+
+// compile makes init and netd for an architecture.
+func compile(arch string) (string, error) {
+	dir := filepath.Join(workDir, "programs", arch)
 	for _, name := range []string{"init", "netd"} {
 		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=",
 			"-o", filepath.Join(dir, name), "weft/"+name)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 		if said, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("compile %s: %w\n%s", name, err, said)
 		}
 	}
 	return dir, nil
-})
+}
 
 // program returns a program of the node.
 func program(arch, name string) ([]byte, error) {
-	if arch != "amd64" {
+	make, ok := compiled[arch]
+	if !ok {
 		return nil, fmt.Errorf("%s for %s is not compiled here", name, arch)
 	}
-	dir, err := compiled()
+	dir, err := make()
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,25 @@ var buses = map[string]struct{ device, controller string }{
 	"sata":   {device: "ide-hd,bus=sata.%d", controller: "ahci,id=sata"},
 	"scsi":   {device: "scsi-hd,bus=scsi.0", controller: "virtio-scsi-pci,id=scsi"},
 	"usb":    {device: "usb-storage,bus=usb.0", controller: "qemu-xhci,id=usb"},
+	"sd":     {}, // of the machine itself
+}
+
+// A bus is what a machine's devices sit on.
+type bus struct {
+	// pci says that there is PCI, and with it virtio: randomness and the
+	// event channel.
+	pci bool
+	// disk and nic are the bus of a disk and the network card that fit.
+	disk, nic string
+}
+
+// bus returns what the machine has. QEMU's Raspberry Pis have a slot for a
+// card, USB, and randomness of their own; they tell no events.
+func (c Config) bus() bus {
+	if strings.HasPrefix(c.Machine, "raspi") {
+		return bus{disk: "sd", nic: "usb-net"}
+	}
+	return bus{pci: true, disk: "virtio", nic: "virtio-net-pci"}
 }
 
 // wiring is how a guest's channels reach their other ends: either descriptors
@@ -48,11 +67,20 @@ func arguments(c Config, accel Accel, fw firmwarePair, w wiring) []string {
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-machine", machine, "-accel", string(accel), "-cpu", cpu,
 		"-smp", strconv.Itoa(c.CPUs), "-m", strconv.Itoa(c.Memory),
+	}
+	pci := c.bus().pci
+	if pci {
 		// Without a source of randomness a guest hangs in getrandom(2).
-		"-device", "virtio-rng-pci",
-		"-chardev", w.console, "-serial", "chardev:console",
-		"-chardev", w.events, "-device", "virtio-serial-pci",
-		"-device", "virtserialport,chardev=events,name=" + event.Port,
+		args = append(args, "-device", "virtio-rng-pci")
+	}
+	args = append(args, "-chardev", w.console)
+	for range c.SerialPort {
+		args = append(args, "-serial", "null")
+	}
+	args = append(args, "-serial", "chardev:console")
+	if pci {
+		args = append(args, "-chardev", w.events, "-device", "virtio-serial-pci",
+			"-device", "virtserialport,chardev=events,name="+event.Port)
 	}
 	if w.qmp != "" {
 		args = append(args, "-chardev", w.qmp, "-mon", "chardev=qmp,mode=control")
@@ -66,6 +94,9 @@ func arguments(c Config, accel Accel, fw firmwarePair, w wiring) []string {
 		args = append(args, "-kernel", c.Kernel)
 		if c.Initrd != "" {
 			args = append(args, "-initrd", c.Initrd)
+		}
+		if c.DeviceTree != "" {
+			args = append(args, "-dtb", c.DeviceTree)
 		}
 		if c.CommandLine != "" {
 			args = append(args, "-append", c.CommandLine)
@@ -103,6 +134,10 @@ func diskArguments(disks []Disk) []string {
 		if d.Throwaway {
 			mode = "snapshot=on,cache=unsafe"
 		}
+		if d.Bus == "sd" {
+			args = append(args, "-drive", fmt.Sprintf("if=sd,index=%d,format=raw,%s,file=%s", i, mode, escape(d.Path)))
+			continue
+		}
 		device := bus.device
 		if strings.Contains(device, "%d") {
 			device = fmt.Sprintf(device, i)
@@ -125,7 +160,7 @@ func nicArguments(nics []NIC, w wiring) []string {
 			netdev += fmt.Sprintf(",hostfwd=%s:127.0.0.1:%d-:%d", f.Protocol, f.Host, f.Guest)
 		}
 		device := fmt.Sprintf("%s,id=nic%d,netdev=net%d,mac=%s", n.Model, i, i, n.MAC)
-		if !n.BootROM {
+		if !n.BootROM && !strings.HasPrefix(n.Model, "usb-") {
 			device += ",romfile="
 		}
 		// The type comes first and the id second in QEMU's syntax.

@@ -44,6 +44,11 @@ func TestArgumentsAreAsReviewed(t *testing.T) {
 			SMBIOS: []string{"type=1,serial=X"}, Watchdog: true, ExtraArgs: []string{"-rtc", "base=2001-01-01"},
 		}},
 		{"arm64", TCG, Config{Arch: "arm64", Disks: []Disk{{Path: file, Throwaway: true}}}},
+		{"raspi3b", TCG, Config{
+			Arch: "arm64", Machine: "raspi3b", CPU: "cortex-a53", CPUs: 4, Firmware: NoFirmware,
+			Kernel: file, Initrd: file, DeviceTree: file, CommandLine: "maxcpus=1", SerialPort: 1,
+			Disks: []Disk{{Path: file}}, NICs: []NIC{{}},
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg, _, err := tc.cfg.withDefaults()
@@ -98,6 +103,10 @@ func TestWrongConfigurationsAreRefusedByName(t *testing.T) {
 		{"no such kernel", Config{Kernel: "/no/such/kernel"}, []string{"/no/such/kernel"}},
 		{"no such disk", Config{Disks: []Disk{{Path: "/no/such/disk"}}}, []string{"/no/such/disk"}},
 		{"unknown bus", Config{Disks: []Disk{{Path: "/", Bus: "floppy"}}}, []string{"floppy", "virtio"}},
+		{"neither firmware nor kernel", Config{Firmware: NoFirmware}, []string{"without firmware"}},
+		{"device tree without kernel", Config{DeviceTree: "/"}, []string{"device tree needs a kernel"}},
+		{"no such serial port", Config{SerialPort: 4}, []string{"serial port 4", "0 to 3"}},
+		{"card without a slot", Config{Disks: []Disk{{Path: "/", Bus: "sd"}}}, []string{"q35 has no bus sd", "use virtio"}},
 		{"too much of everything", Config{CPUs: 65, Memory: 1 << 20}, []string{"65 processors", "1048576 MiB"}},
 		{"one address twice", Config{NICs: []NIC{{MAC: same}, {MAC: same}}}, []string{"network card 1", "card 0"}},
 		{"group address", Config{NICs: []NIC{{MAC: net.HardwareAddr{1, 0, 0, 0, 0, 1}}}}, []string{"01:00:00:00:00:01"}},

@@ -22,6 +22,8 @@ const (
 	BIOS Firmware = "bios"
 	// UEFI is OVMF or AAVMF, a package of the distribution.
 	UEFI Firmware = "uefi"
+	// NoFirmware is none: QEMU starts Kernel itself.
+	NoFirmware Firmware = "none"
 )
 
 // Accel is how a guest's instructions are run.
@@ -49,13 +51,20 @@ type Config struct {
 	Name string
 	// Arch is the Debian architecture, amd64 (default) or arm64.
 	Arch string
-	// Firmware is BIOS (default on amd64) or UEFI (default on arm64).
+	// Firmware is BIOS (default on amd64), UEFI (default on arm64) or
+	// NoFirmware.
 	Firmware Firmware
 	// Disks are the disks, in boot order.
 	Disks []Disk
 	// Kernel, Initrd and CommandLine start a Linux kernel directly. Initrd
 	// and CommandLine need Kernel.
 	Kernel, Initrd, CommandLine string
+	// DeviceTree is the device tree that the kernel is given; for machines
+	// that make none themselves.
+	DeviceTree string
+	// SerialPort is the serial port, counted from 0, that is the console.
+	// Those before it lead nowhere.
+	SerialPort int
 
 	// Machine is the value of -machine; default q35 on amd64, virt on arm64.
 	Machine string
@@ -122,7 +131,8 @@ type Disk struct {
 	// when QEMU ends. Several guests can share such an image.
 	Throwaway bool
 	// Bus is how the guest sees the disk: virtio (default), sata, nvme,
-	// scsi or usb.
+	// scsi or usb; or sd, the slot for a card that machines without PCI
+	// have. QEMU wants cards to have a power of two as size.
 	Bus string
 }
 
@@ -134,7 +144,8 @@ type NIC struct {
 	// MAC is the card's address; default derived from the guest's name and
 	// the card's place.
 	MAC net.HardwareAddr
-	// Model is the device; default virtio-net-pci.
+	// Model is the device; default virtio-net-pci, or usb-net on machines
+	// without PCI.
 	Model string
 	// Forwards are ports of the host's loopback that lead to ports of the
 	// guest; uplink only.
@@ -189,11 +200,11 @@ func (c Config) withDefaults() (Config, arch, error) {
 	}
 	c.Disks = append([]Disk(nil), c.Disks...)
 	for i := range c.Disks {
-		setDefault(&c.Disks[i].Bus, "virtio")
+		setDefault(&c.Disks[i].Bus, c.bus().disk)
 	}
 	c.NICs = append([]NIC(nil), c.NICs...)
 	for i := range c.NICs {
-		setDefault(&c.NICs[i].Model, "virtio-net-pci")
+		setDefault(&c.NICs[i].Model, c.bus().nic)
 		if c.NICs[i].MAC == nil {
 			c.NICs[i].MAC = MACFor(c.Name, i)
 		}
@@ -221,8 +232,14 @@ func (c Config) check() error {
 	if strings.Trim(c.Name, nameBytes) != "" || len(c.Name) > 64 {
 		wrong("the name may hold up to 64 letters, digits, '-', '.' and '_'")
 	}
-	if c.Firmware != BIOS && c.Firmware != UEFI {
-		wrong("firmware %q is not known; use bios or uefi", c.Firmware)
+	switch c.Firmware {
+	case BIOS, UEFI:
+	case NoFirmware:
+		if c.Kernel == "" {
+			wrong("without firmware there must be a kernel")
+		}
+	default:
+		wrong("firmware %q is not known; use bios, uefi or none", c.Firmware)
 	}
 	if c.Arch != "amd64" {
 		if c.Firmware == BIOS {
@@ -246,7 +263,13 @@ func (c Config) check() error {
 	if c.Kernel == "" && (c.Initrd != "" || c.CommandLine != "") {
 		wrong("an initrd or a kernel command line needs a kernel")
 	}
-	for _, path := range []string{c.Kernel, c.Initrd} {
+	if c.DeviceTree != "" && c.Kernel == "" {
+		wrong("a device tree needs a kernel")
+	}
+	if c.SerialPort < 0 || c.SerialPort > 3 {
+		wrong("serial port %d; use 0 to 3", c.SerialPort)
+	}
+	for _, path := range []string{c.Kernel, c.Initrd, c.DeviceTree} {
 		if path != "" {
 			if _, err := os.Stat(path); err != nil {
 				wrong("%w", err)
@@ -255,7 +278,9 @@ func (c Config) check() error {
 	}
 	for _, d := range c.Disks {
 		if _, ok := buses[d.Bus]; !ok {
-			wrong("disk %s: bus %q is not known; use virtio, sata, nvme, scsi or usb", d.Path, d.Bus)
+			wrong("disk %s: bus %q is not known; use virtio, sata, nvme, scsi, usb or sd", d.Path, d.Bus)
+		} else if (d.Bus == "sd") == c.bus().pci {
+			wrong("disk %s: machine %s has no bus %s; use %s", d.Path, c.Machine, d.Bus, c.bus().disk)
 		}
 		if _, err := os.Stat(d.Path); err != nil {
 			wrong("disk: %w", err)
