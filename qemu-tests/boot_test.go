@@ -18,7 +18,7 @@ var readyLine = regexp.MustCompile(`(?m)^weft: ready in \d+\.\d\d s\r?$`)
 
 func TestBIOSBootReachesReadyAndIsBlessed(t *testing.T) {
 	t.Parallel()
-	image := bootsOnce(t, vm.BIOS)
+	image, _ := bootsOnce(t, machine(t, buildOf(t, vxlan), vm.BIOS))
 	if a := image.Slots.A; !a.Good {
 		t.Errorf("slot A of the boot record is not good: %+v", a)
 	}
@@ -30,17 +30,39 @@ func TestBIOSBootReachesReadyAndIsBlessed(t *testing.T) {
 
 func TestUEFIBootReachesReadyAndIsBlessed(t *testing.T) {
 	t.Parallel()
-	image := bootsOnce(t, vm.UEFI)
+	image, _ := bootsOnce(t, machine(t, buildOf(t, vxlan), vm.UEFI))
+	blessedEntry(t, image)
+}
+
+// On a machine that is not of the host's kind: firmware, boot loader, kernel
+// and programs for arm64. Its second boot starts from what the first one left.
+func TestArm64BootReachesReadyAndStaysItself(t *testing.T) {
+	t.Parallel()
+	cfg := machine(t, buildOf(t, arm64), vm.UEFI)
+	image, first := bootsOnce(t, cfg)
+	blessedEntry(t, image)
+	n := start(t, cfg)
+	if id := n.identity(); id.UUID != first.UUID || id.Hostname != first.Hostname || id.MachineID != first.MachineID {
+		t.Errorf("the node is %+v, was %+v", id, first)
+	}
+	n.Kill()
+	blessedEntry(t, readDisk(t, diskOf(cfg)))
+}
+
+// blessedEntry checks that systemd-boot counts no tries of slot A any more.
+func blessedEntry(t *testing.T, image *inspect.Image) {
+	t.Helper()
 	if want := []string{"weft-a.conf"}; !slices.Equal(image.Entries(), want) {
 		t.Errorf("boot entries are %q, want %q", image.Entries(), want)
 	}
 }
 
 // bootsOnce boots a fresh node, checks what it says of itself, powers it off,
-// checks that its disk is clean and returns what is on it.
-func bootsOnce(t *testing.T, firmware vm.Firmware) *inspect.Image {
-	cfg := machine(t, buildOf(t, vxlan), firmware)
+// checks that its disk is clean and returns what is on it, and who the node is.
+func bootsOnce(t *testing.T, cfg vm.Config) (*inspect.Image, event.Identified) {
+	t.Helper()
 	n := start(t, cfg)
+	id := n.identity()
 	e := n.ready()
 	t.Logf("ready after %.2f s, with %.1f s of CPU", e.Uptime, n.CPUSeconds())
 	held := n.held()
@@ -59,7 +81,7 @@ func bootsOnce(t *testing.T, firmware vm.Firmware) *inspect.Image {
 	cleanDisk(t, diskOf(cfg))
 	image := readDisk(t, diskOf(cfg))
 	holdsContract(t, image, held)
-	return image
+	return image, id
 }
 
 // holdsContract checks that the kernel holds everything that the contract in
