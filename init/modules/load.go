@@ -60,8 +60,10 @@ func hint(err error) string {
 		return " (a symbol it needs is missing; the kernel log names it)"
 	case errors.Is(err, unix.ENODEV):
 		return " (no device for it)"
-	case errors.Is(err, unix.EKEYREJECTED), errors.Is(err, unix.EPERM):
+	case errors.Is(err, unix.EKEYREJECTED):
 		return " (its signature is refused: kernel lockdown is on)"
+	case errors.Is(err, unix.EPERM): // kernel/module/main.c: blacklisted, may_init_module
+		return " (the kernel takes none: module_blacklist names it, or lockdown is on)"
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return " (the kernel cannot decompress modules itself)"
 	}
