@@ -73,9 +73,13 @@ func TestReloadMovesToAnotherBackend(t *testing.T) {
 		})
 	}
 	pings(t, pod, "10.244.2.20")
-	if r := c.nodes[0].report(t); r.Backend.Type != profiles.BackendHostGW || r.MTU != 1500 {
-		t.Errorf("backend is %+v, MTU %d", r.Backend, r.MTU)
-	}
+	// The status is told after the kernel has it all.
+	c.nodes[0].eventually(t, "the status of the new backend", func() error {
+		if r := c.nodes[0].report(t); r.Backend.Type != profiles.BackendHostGW || r.MTU != 1500 {
+			return fmt.Errorf("backend is %+v, MTU %d", r.Backend, r.MTU)
+		}
+		return nil
+	})
 }
 
 // What netd explains is what ip route get says.
