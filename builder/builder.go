@@ -44,6 +44,9 @@ type Options struct {
 	Program func(arch, name string) ([]byte, error)
 	// LockFile is the path of the lock; it is made when it does not exist.
 	LockFile string
+	// Beside are other plans that are built from the same lock: one that is
+	// made pins what all of them need, for each architecture.
+	Beside []plan.Plan
 	// Epoch replaces the lock's when not nil, in seconds since 1970.
 	Epoch *int64
 	// BaseDir is what relative kernel paths of the board are relative to.

@@ -38,7 +38,7 @@ func Request(p plan.Plan) apt.Request {
 func (o Options) lock(ctx context.Context) (*apt.Lock, error) {
 	data, err := document.ReadFile(o.LockFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		lock, err := o.Source.Resolve(ctx, Request(o.Plan))
+		lock, err := Relock(ctx, o.Source, nil, append([]plan.Plan{o.Plan}, o.Beside...)...)
 		if err != nil {
 			return nil, err
 		}
@@ -74,6 +74,20 @@ func Relock(ctx context.Context, source *apt.Source, old *apt.Lock, plans ...pla
 		return nil, err
 	}
 	return merge(old, lock), nil
+}
+
+// Pins reports whether a lock, which may be nil, has all that plans need.
+func Pins(lock *apt.Lock, plans ...plan.Plan) bool {
+	if lock == nil {
+		return false
+	}
+	return !slices.ContainsFunc(plans, func(p plan.Plan) bool {
+		_, _, err := lock.Select(Request(p))
+		if err == nil {
+			_, err = lock.Closure(Request(p))
+		}
+		return err != nil
+	})
 }
 
 // merge is fresh with what old has beyond it.

@@ -167,6 +167,17 @@ func (f *Fleet) Lock() error {
 	return builder.LockCluster(f.file.File(), f.Cluster, f.Bases[0].profile)
 }
 
+// File is the path of the cluster file.
+func (f *Fleet) File() string { return f.file.File() }
+
+// Plans are what is built for all nodes, an image each; they share a lock.
+func (f *Fleet) Plans() (list []plan.Plan) {
+	for _, b := range f.Bases {
+		list = append(list, b.Plan)
+	}
+	return list
+}
+
 // Members works out the node files, in the order of the cluster file. s are
 // the cluster's secrets; the zero value when it has none.
 func (f *Fleet) Members(s Secrets) ([]Member, error) {

@@ -75,12 +75,13 @@ the secrets file beside the cluster file; see weft cluster keys.`,
 			options.Plan = p
 			options.BaseDir = filepath.Dir(t.board)
 			options.Out = filepath.Join(out, p.Name()+".img")
+			what := fmt.Sprintf("--board %s --profile %s", t.board, t.profile)
 			if onlyPackages {
-				return builder.Fetch(cmd.Context(), options)
+				return notLocked(builder.Fetch(cmd.Context(), options), options.LockFile, what)
 			}
 			result, err := builder.Build(cmd.Context(), options)
 			if err != nil {
-				return err
+				return notLocked(err, options.LockFile, what)
 			}
 			if compress {
 				if err := compressImage(result.Path, result.Size, file.Write, display); err != nil {

@@ -209,7 +209,7 @@ func (a *app) buildBases(ctx context.Context, f *fleet.Fleet, needed []fleet.Mem
 	if err != nil {
 		return nil, nil, err
 	}
-	options.Overrides = f.Cluster.Overrides
+	options.Overrides, options.Beside = f.Cluster.Overrides, f.Plans()
 	bases := make([]builtBase, len(f.Bases))
 	for _, m := range needed {
 		if bases[m.Base].Path != "" {
@@ -221,7 +221,7 @@ func (a *app) buildBases(ctx context.Context, f *fleet.Fleet, needed []fleet.Mem
 		options.Out = filepath.Join(out, options.Plan.Name()+".img")
 		result, err := builder.Build(ctx, options)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, notLocked(err, options.LockFile, f.File())
 		}
 		bases[m.Base] = builtBase{result, time.Since(started).Seconds()}
 	}

@@ -56,6 +56,38 @@ func TestALockServesSeveralBoards(t *testing.T) {
 	}
 }
 
+const mixedCluster = `weft: cluster/v1
+name: mixed
+profile: vxlan
+nodes:
+  - {name: pc, board: x86-64-cloud, addresses: [192.168.1.11]}
+  - {name: arm, board: arm64-uefi, addresses: [192.168.1.12]}
+`
+
+// One lock serves a cluster of two architectures, made by the first build or by
+// weft lock; a lock that lacks one of them is named with the way out.
+func TestALockServesEachArchitectureOfACluster(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir, "mixed.yaml", mixedCluster)
+	made := filepath.Join(dir, "weft.lock")
+	build := []string{"build", file, "--out", dir}
+	weft(t, append(build, "--node", "pc")...).want(t, exitOK, "mixed-pc.img")
+	weft(t, "lock", file, "--lock", made, "--mirror", "http://127.0.0.1:1/").want(t, exitOK, made+" pins all that "+file+" needs")
+	for _, arch := range []string{"amd64", "arm64"} {
+		if names := locked(t, made); !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "linux-image-") && strings.HasSuffix(n, arch) }) {
+			t.Errorf("no kernel for %s: %q", arch, names)
+		}
+	}
+
+	part := filepath.Join(dir, "part.lock")
+	weft(t, "lock", "--lock", part).want(t, exitOK)
+	fix := "weft lock " + file + " --lock " + part
+	weft(t, append(build, "--lock", part)...).want(t, exitInput, "architecture arm64", "fix: add it: "+fix)
+	weft(t, strings.Fields(fix)[1:]...).want(t, exitOK, "+ linux-image-", "-arm64 ", "  systemd-boot-efi ")
+	weft(t, append(build, "--lock", part)...).want(t, exitOK, "mixed-pc.img", "mixed-arm.img", "boot them: weft run "+file)
+	weft(t, "lock", file, "--board", "x86-64").want(t, exitInput, "--board: a cluster file has that itself")
+}
+
 func TestAnUpdateSaysWhatChanged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weft.lock")
 	weft(t, "lock", "--lock", path).want(t, exitOK)

@@ -357,7 +357,7 @@ func TestLocksThatDoNotFit(t *testing.T) {
 		code       int
 		want       []string
 	}{
-		{"no entry", noPackages, exitInput, []string{"linux-image-cloud-amd64", "add it: weft lock --update"}},
+		{"no entry", noPackages, exitInput, []string{"linux-image-cloud-amd64", "add it: weft lock --board x86-64-cloud --profile vxlan --lock " + path}},
 		{"no lock at all", "hello", exitInput, []string{path}},
 		{"an entry that leads out", strings.Replace(string(data), "path: pool/", "path: ../pool/", 1), exitInput, []string{path + ":", "make the lock anew: weft lock --update"}},
 		{"a checksum of another package", strings.Replace(string(data), sum.FindString(string(data)), `sha256: "`+strings.Repeat("0", 64), 1),
