@@ -104,6 +104,7 @@ func (l *Loop) identify(node *wanted.Node) error {
 	if !l.tunnelled() {
 		return nil
 	}
+	t.roaming.Pods = l.config.Network.Pods
 	if t.edge == nil {
 		return errors.New("backend wireguard: nothing here configures WireGuard devices")
 	}

@@ -132,6 +132,7 @@ type judge struct {
 	node    Node
 	family  Family
 	backend Backend
+	pods    []netip.Prefix // the networks of all families
 	// What is taken, and by whom.
 	subnets   *prefixes
 	addresses map[netip.Addr]string
@@ -140,8 +141,8 @@ type judge struct {
 	uuids     map[string]string
 }
 
-func newJudge(node Node, f Family, backend Backend, size int) *judge {
-	return &judge{node: node, family: f, backend: backend, subnets: newPrefixes(size),
+func newJudge(node Node, f Family, backend Backend, pods []netip.Prefix, size int) *judge {
+	return &judge{node: node, family: f, backend: backend, pods: pods, subnets: newPrefixes(size),
 		addresses: make(map[netip.Addr]string, size), macs: map[MAC]string{}, keys: map[Key]string{},
 		uuids: map[string]string{}}
 }
@@ -288,6 +289,7 @@ func (j *judge) dataKind(l lease.Lease, reason string) RefusalKind {
 // address checks where a peer is to be reached.
 func (j *judge) address(l lease.Lease, address netip.Addr) *Refusal {
 	f := j.family
+	inside := slices.IndexFunc(j.pods, func(pods netip.Prefix) bool { return pods.Contains(address) })
 	if _, is := j.backend.(none); is && !address.IsValid() {
 		return nil // nobody goes there
 	}
@@ -297,9 +299,9 @@ func (j *judge) address(l lease.Lease, address netip.Addr) *Refusal {
 	case !slices.Contains(j.backend.Underlays(f.IPv6), address.Is6()) || address.Is4In6() || !address.IsGlobalUnicast():
 		return refuse(RefusedAddress, l, f.IPv6, fmt.Sprintf("address %s is not one a peer can be reached at", address),
 			"use a global or private unicast address")
-	case f.Network.Contains(address):
+	case inside >= 0:
 		return refuse(RefusedAddress, l, f.IPv6,
-			fmt.Sprintf("address %s is inside the pod network %s, which is reached through it", address, f.Network),
+			fmt.Sprintf("address %s is inside the pod network %s, which is reached through it", address, j.pods[inside]),
 			"use the peer's address on the underlay")
 	}
 	return nil

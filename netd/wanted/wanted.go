@@ -263,7 +263,7 @@ func For(node Node, network profiles.Network, leases []lease.Lease) (Plan, error
 	p.State.Routes = make([]Route, 0, len(leases)*len(p.families))
 	for i := range p.families {
 		f := &p.families[i]
-		judge := newJudge(node, *f, backend, len(leases))
+		judge := newJudge(node, *f, backend, network.Pods, len(leases))
 		p.judges = append(p.judges, judge)
 		first := len(p.Peers)
 		for _, l := range leases {

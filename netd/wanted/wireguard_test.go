@@ -156,6 +156,17 @@ func TestLanePortsAreFree(t *testing.T) {
 	}
 }
 
+// What carries a family of pods may be of the other, and must not be among its
+// pods either.
+func TestNoPeerIsReachedAtAPodOfTheOtherFamily(t *testing.T) {
+	one := wgLease()
+	one.IPv6.Address = addr("10.244.9.9")
+	p := plan(t, wgNode(), wgNetwork(profiles.ModeIPv4), one)
+	if len(p.Refusals) != 1 || p.Refusals[0].Family != "IPv6" || !strings.Contains(p.Refusals[0].Reason, "inside the pod network 10.244.0.0/16") {
+		t.Errorf("refusals are %v", p.Refusals)
+	}
+}
+
 func TestWireGuardMTUIsFlannels(t *testing.T) {
 	n := wgNetwork("")
 	n.Backend.MTU = 1300

@@ -23,8 +23,14 @@ const maxCandidates = 8
 //     [RejectAfter]: then the lease's endpoint and those that other nodes have
 //     learned are tried in turn, one every [LookEvery].
 //
+// An endpoint inside the networks of pods is none: a tunnel that ran through
+// itself would carry nothing. A peer that got there (a packet of its tunnel left
+// it with a pod's address as source) goes back to its lease's endpoint at once.
 // The zero value is ready for use.
 type Roaming struct {
+	// Pods are the networks of pods, of both families.
+	Pods []netip.Prefix
+
 	seen map[place]*sight
 }
 
@@ -72,6 +78,7 @@ func (r *Roaming) Settle(have, want []wanted.WGPeer) []wanted.WGPeer {
 		}
 		s := r.of(place{w.Link, w.PublicKey})
 		switch {
+		case r.inside(have[at].Endpoint):
 		case s.lease.IsValid() && s.lease != w.Endpoint:
 		case s.try.IsValid():
 			w.Endpoint = s.try
@@ -112,6 +119,8 @@ func (r *Roaming) Look(now time.Time, devices []Device, others map[wanted.Key][]
 			trying := p.Sent > s.sent
 			s.sent, s.up = p.Sent, p.State(now) == Up
 			switch {
+			case r.inside(p.Endpoint) && s.lease.IsValid():
+				s.try, set = s.lease, true
 			case s.up:
 				s.turn = 0
 				s.tried = now
@@ -119,7 +128,7 @@ func (r *Roaming) Look(now time.Time, devices []Device, others map[wanted.Key][]
 				s.tried = now
 			case trying && now.Sub(s.tried) >= LookEvery && s.lease.IsValid():
 				s.tried = now
-				candidates := candidates(s.lease, others[p.PublicKey])
+				candidates := r.candidates(s.lease, others[p.PublicKey])
 				next := candidates[s.turn%len(candidates)]
 				if s.turn++; next == p.Endpoint && len(candidates) > 1 {
 					next = candidates[s.turn%len(candidates)]
@@ -129,17 +138,22 @@ func (r *Roaming) Look(now time.Time, devices []Device, others map[wanted.Key][]
 					s.try, set = next, true
 				}
 			}
-			s.learn(now, p)
+			s.learn(now, p, r.inside(p.Endpoint))
 		}
 	}
 	return set
 }
 
+// inside reports whether an endpoint is a pod's, and so none.
+func (r *Roaming) inside(endpoint netip.AddrPort) bool {
+	return slices.ContainsFunc(r.Pods, func(pods netip.Prefix) bool { return pods.Contains(endpoint.Addr().Unmap()) })
+}
+
 // learn notes where a peer is that is not where its lease says. What is seen
 // once may be gone again, so it counts when it has stayed for a while.
-func (s *sight) learn(now time.Time, p Peer) {
+func (s *sight) learn(now time.Time, p Peer, none bool) {
 	switch {
-	case !s.lease.IsValid() || !p.Endpoint.IsValid() || p.Endpoint == s.lease:
+	case none || !s.lease.IsValid() || !p.Endpoint.IsValid() || p.Endpoint == s.lease:
 		s.at, s.learned = netip.AddrPort{}, false
 	case p.Endpoint != s.at:
 		s.at, s.since, s.learned = p.Endpoint, now, false
@@ -149,10 +163,11 @@ func (s *sight) learn(now time.Time, p Peer) {
 }
 
 // candidates are the endpoints a peer may have, that of its lease first.
-func candidates(leased netip.AddrPort, learned []netip.AddrPort) []netip.AddrPort {
+func (r *Roaming) candidates(leased netip.AddrPort, learned []netip.AddrPort) []netip.AddrPort {
 	all := []netip.AddrPort{leased}
 	for _, one := range learned {
-		usable := one.IsValid() && one.Port() != 0 && one.Addr().IsGlobalUnicast() && one.Addr().Is4() == leased.Addr().Is4()
+		usable := one.IsValid() && one.Port() != 0 && one.Addr().IsGlobalUnicast() && one.Addr().Is4() == leased.Addr().Is4() &&
+			!r.inside(one)
 		if usable && !slices.Contains(all, one) && len(all) < maxCandidates {
 			all = append(all, one)
 		}

@@ -159,6 +159,43 @@ func TestEndpointThatStaysIsToldToOthers(t *testing.T) {
 	}
 }
 
+func TestAnEndpointAmongThePodsIsNone(t *testing.T) {
+	pod := netip.MustParseAddrPort("10.244.2.7:51820")
+	mapped := netip.AddrPortFrom(netip.AddrFrom16(pod.Addr().As16()), pod.Port())
+	network := []netip.Prefix{netip.MustParsePrefix("fd00:42::/48"), netip.MustParsePrefix("10.244.0.0/16")}
+
+	s := newScene()
+	s.r.Pods = network
+	s.peer.Endpoint, s.peer.Handshake = pod, s.now // the peer answers, and from there
+	if !s.look(time.Second, true) {
+		t.Error("the endpoint may stay")
+	}
+	if got := s.pass(leased); got != leased {
+		t.Errorf("the pass sets %v, want %v", got, leased)
+	}
+
+	s.r = Roaming{Pods: network} // as after a restart
+	s.peer.Endpoint = pod
+	s.look(time.Second, true)
+	if got := s.pass(leased); got != leased {
+		t.Errorf("the first pass sets %v, want %v", got, leased)
+	}
+
+	s.peer.Endpoint = pod
+	s.look(0, true)
+	s.look(LookEvery, true)
+	if got := s.r.Learned(); len(got) != 0 {
+		t.Errorf("others are told %v", got)
+	}
+
+	s.peer.Endpoint, s.peer.Handshake = leased, time.Time{} // it is silent now
+	for range 6 {
+		if s.look(LookEvery, true, pod, mapped) {
+			t.Fatalf("%v is tried", s.pass(leased))
+		}
+	}
+}
+
 func TestStateOfAPeerFollowsItsHandshake(t *testing.T) {
 	for _, c := range []struct {
 		age  time.Duration
