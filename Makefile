@@ -44,7 +44,7 @@ demo: deps-demo bin/weft ## build a two-node cluster, boot it, show pods pinging
 test: deps bin/weft ## everything: lint, units, namespaces, boots
 	$(MAKE) lint
 	$(GO) test $$($(GO) list ./... | grep -v -e /qemu-tests -e /netd/chaos)
-	$(MAKE) fuzz FUZZPKGS=./netd/... FUZZTIME=5000x
+	$(MAKE) fuzz FUZZPKGS="./netd/... ./profiles" FUZZTIME=5000x
 	$(GO) test ./netd/chaos
 	$(GO) test -timeout 40m -skip '^TestNightly' ./qemu-tests/...
 

@@ -12,7 +12,8 @@ import (
 	"weft/netd/nstest"
 )
 
-// state is what matters of a member's tunnels and routes to pods.
+// state is what matters of a member's tunnels and routes to pods. That an
+// address is tentative is the kernel's own doing and ends by itself.
 func (x *member) state(t testing.TB) string {
 	t.Helper()
 	var all strings.Builder
@@ -20,7 +21,7 @@ func (x *member) state(t testing.TB) string {
 		for _, args := range [][]string{{"ip", "-o", "-d", "link", "show", device}, {"ip", "-o", "address", "show", device},
 			{"ip", "neigh", "show", "nud", "permanent", "dev", device}, {"bridge", "fdb", "show", "dev", device}} {
 			out, _ := x.Try(t, args[0], args[1:]...)
-			all.WriteString(out)
+			all.WriteString(strings.ReplaceAll(out, " tentative", ""))
 		}
 	}
 	all.WriteString(x.Run(t, "ip", "-4", "route", "show", "root", "10.244.0.0/16"))
