@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -99,6 +100,7 @@ func TestWrongConfigurationsAreRefusedByName(t *testing.T) {
 		{"unknown firmware", Config{Firmware: "coreboot"}, []string{"coreboot"}},
 		{"BIOS on arm64", Config{Arch: "arm64", Firmware: BIOS}, []string{"has no BIOS"}},
 		{"unknown accelerator", Config{Accel: "warp"}, []string{"warp"}},
+		{"accelerator of another architecture", Config{Arch: map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH], Accel: KVM}, []string{"kvm runs guests of this host's architecture", "use auto or tcg"}},
 		{"command line without kernel", Config{CommandLine: "quiet"}, []string{"needs a kernel"}},
 		{"no such kernel", Config{Kernel: "/no/such/kernel"}, []string{"/no/such/kernel"}},
 		{"no such disk", Config{Disks: []Disk{{Path: "/no/such/disk"}}}, []string{"/no/such/disk"}},

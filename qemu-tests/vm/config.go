@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -250,7 +251,11 @@ func (c Config) check() error {
 		}
 	}
 	switch c.Accel {
-	case Auto, KVM, HVF, TCG:
+	case Auto, TCG:
+	case KVM, HVF:
+		if c.Arch != runtime.GOARCH {
+			wrong("%s runs guests of this host's architecture, %s, and this one is for %s; use auto or tcg", c.Accel, runtime.GOARCH, c.Arch)
+		}
 	default:
 		wrong("accelerator %q is not known; use auto, kvm, hvf or tcg", c.Accel)
 	}
