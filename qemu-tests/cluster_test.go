@@ -54,18 +54,11 @@ func bootCluster(t *testing.T, file string) booted {
 	if b.members, err = f.Members(secrets); err != nil {
 		t.Fatal(err)
 	}
-	o, err := optionsOf(f.Bases[0].Plan, f.Bases[0].Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	built, err := builder.Build(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	images := basesOf(t, f)
 	segment := vmtest.Segment(t)
 	b.configs, err = guest.Members(vmtest.Context(t), guest.Options{
 		Dir: t.TempDir(), Segment: segment, Now: time.Now(), Machine: vm.Config{Accel: vm.TCG, Memory: clusterMemory},
-	}, []string{built.Path}, b.members)
+	}, images, b.members)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +76,26 @@ func bootCluster(t *testing.T, file string) booted {
 		b.nodes = append(b.nodes, watch(t, v))
 	}
 	return b
+}
+
+// basesOf builds the images that the nodes of a cluster share, from one lock,
+// and returns their paths in the order of the bases.
+func basesOf(t *testing.T, f *fleet.Fleet) (images []string) {
+	t.Helper()
+	lock := filepath.Join(t.TempDir(), "weft.lock")
+	for _, base := range f.Bases {
+		o, err := optionsOf(base.Plan, base.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.LockFile, o.Beside = lock, f.Plans()
+		built, err := builder.Build(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		images = append(images, built.Path)
+	}
+	return images
 }
 
 // green waits until the node is ready and its pod reaches those of both other
@@ -204,6 +217,22 @@ func TestThreeNodesOfAClusterFileWithDualStackWireGuard(t *testing.T) {
 		if strings.Contains(n.Console(), key) {
 			t.Errorf("%s: the key is on the console", n.Name())
 		}
+	}
+	onlyWireGuard(t, b.frames, profiles.DefaultListenPort, profiles.DefaultListenPortV6)
+	b.end()
+}
+
+// An x86-64 machine, which boots by BIOS, and two arm64 machines, which boot by
+// UEFI: the pods of each reach those of both others, by both families.
+func TestNodesOfTwoArchitecturesAreOneCluster(t *testing.T) {
+	b := bootCluster(t, "cluster-mixed.yaml")
+	var arches []string
+	for i, n := range b.nodes {
+		n.green("IPv4", "IPv6")
+		arches = append(arches, b.configs[i].Arch)
+	}
+	if want := []string{"amd64", "arm64", "arm64"}; !slices.Equal(arches, want) {
+		t.Errorf("the machines are %v, want %v", arches, want)
 	}
 	onlyWireGuard(t, b.frames, profiles.DefaultListenPort, profiles.DefaultListenPortV6)
 	b.end()
