@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"unsafe"
 
 	"weft/builder/progress"
 )
@@ -22,6 +21,8 @@ type Job struct {
 	State *State
 	// Report shows how far the work has come.
 	Report progress.Reporter
+
+	free chan []byte // buffers that nothing is in
 }
 
 // A Result says what was written.
@@ -31,14 +32,20 @@ type Result struct {
 	Written int64 `json:"written"`
 	Proved  int64 `json:"proved"`
 	Zero    int64 `json:"zeroed"`
-	// SHA256 is the digest over all that was verified, in the order of the
-	// disk.
+	// SHA256 is the digest over the places, sizes and digests of all that was
+	// verified, in the order of the disk.
 	SHA256 string `json:"sha256,omitempty"`
 }
 
-// saveEvery is how much is written between two saves of the state: a second or
-// two of a good card.
-const saveEvery = 64 << 20
+const (
+	// saveEvery is how much is written between two saves of the state: some
+	// seconds of a good card. The device need not be flushed for it, since
+	// all that the state says is proved before it is believed.
+	saveEvery = 256 << 20
+	// zeroAtOnce is how much a device is asked to make zero at once, so that
+	// Ctrl-C is heard.
+	zeroAtOnce = 256 << 20
+)
 
 // Run writes the image and reads all of it back. When ctx ends or the device
 // goes, the state says where to go on.
@@ -54,13 +61,16 @@ func (j *Job) Run(ctx context.Context, d Disk) (Result, error) {
 	switch {
 	case err == nil:
 		return r, j.State.Remove()
-	case !d.Present():
-		return r, &Refusal{j.Device.Name, ErrPulled, err.Error(), "put it back in, and give the same command with --resume"}
 	case errors.Is(err, ErrDiffers):
 		// Written again, it would be taken for granted.
 		return r, errors.Join(err, j.State.Remove())
 	}
-	return r, err
+	// The device need not be flushed: what is in doubt shows when it is proved.
+	saved := j.State.Save()
+	if !d.Present() {
+		err = &Refusal{j.Device.Name, ErrPulled, err.Error(), "put it back in, and give the same command with --resume"}
+	}
+	return r, errors.Join(err, saved)
 }
 
 // prove reads what an earlier run has written; what is not there any more, or
@@ -82,27 +92,36 @@ func (j *Job) prove(ctx context.Context, d Disk, r *Result) (err error) {
 		return err
 	}
 	defer stream.Close()
-	have, want := aligned(chunkSize), make([]byte, chunkSize)
-	done := map[int64]string{}
+	var steps []Chunk
 	for _, c := range j.Steps {
-		sum := j.State.Done[c.Start]
-		if sum == "" {
-			continue
+		if j.State.Done[c.Start] != "" {
+			steps = append(steps, c)
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := content(stream, c, want[:c.Size]); err != nil {
+	}
+	want, done := make([]byte, chunkSize), map[int64]string{}
+	err = j.pipe(ctx, steps, j.read(d), func(f filled) error {
+		task.Add(f.Size)
+		right := false
+		if f.Zero {
+			right = isZero(f.buf)
+		} else if err := content(stream, f.Chunk, want[:f.Size]); err != nil {
 			return fmt.Errorf("image %s: %w", j.Source.Path, err)
+		} else {
+			right = bytes.Equal(f.buf, want[:f.Size])
 		}
-		if _, err := d.ReadAt(have[:c.Size], c.Start); err != nil {
-			return fmt.Errorf("device %s: read byte %d: %w", j.Device.Name, c.Start, err)
+		if right {
+			done[f.Start] = proof(f.Chunk, f.buf)
+			r.Proved += f.Size
 		}
-		if bytes.Equal(have[:c.Size], want[:c.Size]) {
-			done[c.Start] = sumOf(have[:c.Size])
-			r.Proved += c.Size
-		}
-		task.Add(c.Size)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if done[0] != "" && len(done) < len(j.Steps) {
+		// The card would boot before it is finished.
+		delete(done, 0)
+		r.Proved -= steps[0].Size
 	}
 	j.State.Done = done
 	return nil
@@ -121,156 +140,139 @@ func content(stream *Stream, c Chunk, b []byte) error {
 	return nil
 }
 
-// A filled chunk is one with its bytes.
-type filled struct {
-	Chunk
-	buf []byte
-	sum string
-	err error
-}
-
 // write sends everything to the device that is not there, the head last.
 func (j *Job) write(ctx context.Context, d Disk, r *Result) (err error) {
 	var (
-		total int64
-		todo  []Chunk
+		total             int64
+		head, zeros, data []Chunk
 	)
 	for _, c := range j.Steps {
-		if j.State.Done[c.Start] == "" {
-			total += c.Size
-			todo = append(todo, c)
+		if j.State.Done[c.Start] != "" {
+			continue
+		}
+		total += c.Size
+		switch {
+		case c.Start == 0:
+			head = append(head, c)
+		case c.Zero:
+			zeros = append(zeros, c)
+		default:
+			data = append(data, c)
 		}
 	}
 	task := j.Report.Start("write "+j.Device.Name, total, progress.Bytes)
 	defer func() { task.Done(err) }()
-
-	// A card that is not finished must not look like what it was before; with
-	// a data partition to keep, its table is what finds that again.
-	if n := len(j.Steps); n > 0 && j.Steps[0].Start == 0 && j.Steps[0].Bytes == nil && j.State.Done[0] == "" {
-		if _, err := d.WriteAt(aligned(int(j.Steps[0].Size)), 0); err != nil {
-			return fmt.Errorf("device %s: write byte 0: %w", j.Device.Name, err)
-		}
-	}
-	ctx, stop := context.WithCancel(ctx)
-	// Three buffers keep the device busy while the next is unpacked and
-	// hashed: 12 MiB, whatever the image.
-	free, work := make(chan []byte, 3), make(chan filled)
-	for range cap(free) {
-		free <- aligned(chunkSize)
-	}
-	go j.fill(ctx, todo, free, work)
-	defer func() { // the goroutine ends before the source is given back
-		stop()
-		for range work {
-		}
-	}()
-	var head filled
-	unsaved := int64(0)
-	for f := range work {
-		if f.err != nil {
-			return errors.Join(f.err, j.save(d))
-		}
-		if f.Start == 0 {
-			head = filled{Chunk: f.Chunk, buf: aligned(int(f.Size)), sum: f.sum}
-			copy(head.buf, f.buf)
-		} else if err := j.put(d, f, r); err != nil {
-			return errors.Join(err, j.save(nil))
-		}
-		if f.Start != 0 {
-			task.Add(f.Size)
-			if unsaved += f.Size; unsaved >= saveEvery {
-				unsaved = 0
-				if err := j.save(d); err != nil {
-					return err
-				}
-			}
-		}
-		free <- f.buf[:chunkSize]
-	}
-	if err := ctx.Err(); err != nil {
-		return errors.Join(err, j.save(d))
-	}
-	if err := j.save(d); err != nil {
-		return err
-	}
-	if head.buf != nil {
-		if err := j.put(d, head, r); err != nil {
-			return err
-		}
-		task.Add(head.Size)
-	}
-	return j.save(d)
-}
-
-// save flushes the device and writes the state. Without a device nothing is
-// flushed, and what is in doubt shows when it is proved.
-func (j *Job) save(d Disk) error {
-	if d != nil {
-		if err := d.Sync(); err != nil {
-			return fmt.Errorf("device %s: flush: %w", j.Device.Name, err)
-		}
-	}
-	return j.State.Save()
-}
-
-// fill reads the image, chunk after chunk.
-func (j *Job) fill(ctx context.Context, todo []Chunk, free chan []byte, work chan filled) {
-	defer close(work)
-	send := func(f filled) bool {
-		select {
-		case work <- f:
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	}
 	stream, err := j.Source.Stream()
 	if err != nil {
-		send(filled{err: err})
-		return
+		return err
 	}
 	defer stream.Close()
-	for _, c := range todo {
-		var buf []byte
-		select {
-		case buf = <-free:
-		case <-ctx.Done():
-			return
+
+	// The image is read from its start to its end, and its head written last.
+	last := filled{}
+	for _, c := range head {
+		last = filled{Chunk: c, buf: aligned(int(c.Size))}
+		// A card that is not finished must not look like what it was before;
+		// with a data partition to keep, its table is what finds that again.
+		if c.Bytes == nil {
+			if err := errors.Join(j.put(d, c, last.buf), j.flush(d)); err != nil {
+				return err
+			}
 		}
-		f := filled{Chunk: c, buf: buf[:c.Size]}
-		if err := content(stream, c, f.buf); err != nil {
-			f.err = fmt.Errorf("image %s: %w", j.Source.Path, err)
-		}
-		f.sum = sumOf(f.buf)
-		if !send(f) || f.err != nil {
-			return
+		if err := content(stream, c, last.buf); err != nil {
+			return fmt.Errorf("image %s: %w", j.Source.Path, err)
 		}
 	}
+	if err := j.zero(ctx, d, zeros, r, task); err != nil {
+		return err
+	}
+	unsaved := int64(0)
+	err = j.pipe(ctx, data, func(f *filled) {
+		if err := content(stream, f.Chunk, f.buf); err != nil {
+			f.err = fmt.Errorf("image %s: %w", j.Source.Path, err)
+			return
+		}
+		f.sum = proof(f.Chunk, f.buf)
+	}, func(f filled) error {
+		if err := j.put(d, f.Chunk, f.buf); err != nil {
+			return err
+		}
+		j.State.Done[f.Start] = f.sum
+		r.Written += f.Size
+		task.Add(f.Size)
+		if unsaved += f.Size; unsaved < saveEvery {
+			return nil
+		}
+		unsaved = 0
+		return j.State.Save()
+	})
+	if err != nil {
+		return err
+	}
+	if err := j.flush(d); err != nil {
+		return err
+	}
+	if len(head) > 0 {
+		if err := j.put(d, last.Chunk, last.buf); err != nil {
+			return err
+		}
+		j.State.Done[0] = proof(last.Chunk, last.buf)
+		r.Written += last.Size
+		task.Add(last.Size)
+	}
+	return j.flush(d)
 }
 
-// put makes a chunk of the device what it is to be.
-func (j *Job) put(d Disk, f filled, r *Result) error {
-	write := true
-	if f.Zero {
-		r.Zero += f.Size
-		write = !d.Zero(f.Start, f.Size)
-		if write {
-			// Reading is several times faster than writing on flash, and most
-			// of a card is zero already.
-			now := aligned(int(f.Size))
-			if _, err := d.ReadAt(now, f.Start); err != nil {
-				return fmt.Errorf("device %s: read byte %d: %w", j.Device.Name, f.Start, err)
+// zero makes chunks zero. A device that can is told to, for as many at once as
+// lie side by side. With others, reading is several times faster than writing
+// on flash, and most of a card is zero already.
+func (j *Job) zero(ctx context.Context, d Disk, chunks []Chunk, r *Result, task progress.Task) error {
+	for len(chunks) > 0 {
+		n, size := 0, int64(0)
+		for ; n < len(chunks) && size < zeroAtOnce && chunks[n].Start == chunks[0].Start+size; n++ {
+			size += chunks[n].Size
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !d.Zero(chunks[0].Start, size) {
+			break
+		}
+		for _, c := range chunks[:n] {
+			j.State.Done[c.Start] = zeroed
+		}
+		r.Zero += size
+		task.Add(size)
+		chunks = chunks[n:]
+	}
+	return j.pipe(ctx, chunks, j.read(d), func(f filled) error {
+		if !isZero(f.buf) {
+			clear(f.buf)
+			if err := j.put(d, f.Chunk, f.buf); err != nil {
+				return err
 			}
-			write = !bytes.Equal(now, f.buf)
+			r.Written += f.Size
 		}
+		j.State.Done[f.Start] = zeroed
+		r.Zero += f.Size
+		task.Add(f.Size)
+		return nil
+	})
+}
+
+// put writes bytes to the place of a chunk.
+func (j *Job) put(d Disk, c Chunk, b []byte) error {
+	if _, err := d.WriteAt(b, c.Start); err != nil {
+		return fmt.Errorf("device %s: write byte %d: %w", j.Device.Name, c.Start, err)
 	}
-	if write {
-		if _, err := d.WriteAt(f.buf, f.Start); err != nil {
-			return fmt.Errorf("device %s: write byte %d: %w", j.Device.Name, f.Start, err)
-		}
-		r.Written += f.Size
+	return nil
+}
+
+// flush waits until the device has taken what it was given.
+func (j *Job) flush(d Disk) error {
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("device %s: flush: %w", j.Device.Name, err)
 	}
-	j.State.Done[f.Start] = f.sum
 	return nil
 }
 
@@ -284,23 +286,20 @@ func (j *Job) verify(ctx context.Context, d Disk, r *Result) (err error) {
 	}
 	task := j.Report.Start("verify "+j.Device.Name, total, progress.Bytes)
 	defer func() { task.Done(err) }()
-	all, buf := sha256.New(), aligned(chunkSize)
-	for _, c := range j.Steps {
-		if err := ctx.Err(); err != nil {
-			return err
+	all := sha256.New()
+	err = j.pipe(ctx, j.Steps, j.read(d), func(f filled) error {
+		sum := proof(f.Chunk, f.buf)
+		if sum == "" || sum != j.State.Done[f.Start] {
+			return j.differs(f.Chunk, f.buf)
 		}
-		b := buf[:c.Size]
-		if _, err := d.ReadAt(b, c.Start); err != nil {
-			return fmt.Errorf("device %s: read byte %d: %w", j.Device.Name, c.Start, err)
-		}
-		if sumOf(b) != j.State.Done[c.Start] {
-			return j.differs(c, b)
-		}
-		all.Write(b)
-		task.Add(c.Size)
+		fmt.Fprintln(all, f.Start, f.Size, sum)
+		task.Add(f.Size)
+		return nil
+	})
+	if err == nil {
+		r.SHA256 = hex.EncodeToString(all.Sum(nil))
 	}
-	r.SHA256 = hex.EncodeToString(all.Sum(nil))
-	return nil
+	return err
 }
 
 // differs says where a chunk is not what was written.
@@ -316,16 +315,4 @@ func (j *Job) differs(c Chunk, got []byte) error {
 	}
 	return errors.Join(&Refusal{j.Device.Name, ErrDiffers, fmt.Sprintf("first at byte %d", c.Start+at),
 		"take another card: this one, or its reader, does not keep what it is given"}, err)
-}
-
-func sumOf(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
-// aligned is memory that direct input and output takes.
-func aligned(n int) []byte {
-	b := make([]byte, n+blockSize)
-	skip := (blockSize - int(uintptr(unsafe.Pointer(&b[0]))%blockSize)) % blockSize
-	return b[skip : skip+n : skip+n]
 }
