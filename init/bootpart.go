@@ -132,6 +132,9 @@ func (s *system) blessSlot(value string) (changed bool, err error) {
 	if where, ok := s.args.Get(profiles.ArgRecord); ok {
 		return s.blessInGap(where, name)
 	}
+	if root, _ := s.args.PartUUID(profiles.ArgRoot); storage.IsMBR(root) {
+		return false, nil // a Raspberry Pi's firmware, which counts nothing
+	}
 	if _, err := os.Stat("/sys/firmware/efi"); err != nil {
 		return s.blessRecord(name)
 	}

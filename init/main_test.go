@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/event"
+	"weft/init/cmdline"
 	"weft/init/identity"
 	"weft/init/modules"
 	"weft/init/power"
@@ -66,6 +67,18 @@ func TestOutsideANodeItDoesNothing(t *testing.T) {
 		if got := outside(c.args); got != c.want {
 			t.Errorf("%s: exit code %d", name, got)
 		}
+	}
+}
+
+// No boot loader of a Raspberry Pi counts tries, so there is nothing to bless
+// and nothing to complain of.
+func TestARaspberryPisSlotIsNotBlessed(t *testing.T) {
+	var r record
+	s := r.system()
+	s.args = cmdline.Parse("root=PARTUUID=0540814d-02 weft.slot=a")
+	s.bless()
+	if text := r.text(); text != "" {
+		t.Errorf("it says %q", text)
 	}
 }
 
