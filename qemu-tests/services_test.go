@@ -1,7 +1,6 @@
 package qemutests
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -255,44 +254,4 @@ func TestAPanicOfTheKernelIsTracedAcrossTheReboot(t *testing.T) {
 	if text := traceOf(t, cfg, "kernel-panic"); !strings.Contains(text, "Kernel panic - not syncing: sysrq triggered crash") {
 		t.Errorf("the trace:\n%s", text)
 	}
-}
-
-// Each line is one thing that K3s looks for; see k3shost.
-func TestAHostIsAsK3sWantsIt(t *testing.T) {
-	t.Parallel()
-	program, err := k3shost()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf("weft: profile/v1\nname: host\ndescription: K3s looks at its host\nextends: k3s-flannel-vxlan\n"+
-		"kubernetes:\n  payload: [{name: k3s, path: %s}]\n", program)
-	cfg := machine(t, imageOf(t, profileFile(t, "host", text)), vm.BIOS)
-	n := start(t, cfg)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	e, err := n.WaitEvent(ctx, func(e event.Event) bool {
-		return e.Kind == event.Service && e.Name == "k3s" && strings.HasPrefix(e.Text, "host: ")
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(e.Text)
-	n.powerOff()
-	good := 0
-	for line := range strings.Lines(onData(t, cfg, "cat /var/log/weft/k3s.log")) {
-		_, line, _ = strings.Cut(strings.TrimSpace(line), " ")
-		switch {
-		case strings.HasPrefix(line, "FAIL "):
-			t.Error(line)
-		case strings.HasPrefix(line, "ok "):
-			good++
-		}
-	}
-	if good < 60 {
-		t.Errorf("only %d lines are green", good)
-	}
-	if !strings.HasPrefix(e.Text, "host: all green") {
-		t.Errorf("K3s says: %s", e.Text)
-	}
-	cleanDisk(t, diskOf(cfg))
 }

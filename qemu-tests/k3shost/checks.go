@@ -4,15 +4,40 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // checks lists everything, in the order in which K3s would meet it.
 func checks() []check {
-	return slices.Concat(kernelChecks(), cgroupChecks(), mountChecks(), pathChecks(), sysctlChecks(), fileChecks(), processChecks(), networkChecks())
+	f := familiesOf("/etc/rancher/k3s/config.yaml")
+	return slices.Concat(kernelChecks(f), cgroupChecks(), mountChecks(), pathChecks(), sysctlChecks(f), fileChecks(),
+		processChecks(), networkChecks(f))
+}
+
+// families are those of the cluster.
+type families struct{ ipv4, ipv6 bool }
+
+// familiesOf reads them from cluster-cidr, as K3s does. A config that says none
+// means IPv4, K3s's default; that it is there has a check of its own.
+func familiesOf(config string) (f families) {
+	data, _ := os.ReadFile(config)
+	var c struct {
+		Pods []string `yaml:"cluster-cidr"`
+	}
+	_ = yaml.Unmarshal(data, &c)
+	for _, one := range c.Pods {
+		if pods, err := netip.ParsePrefix(one); err == nil {
+			f.ipv4, f.ipv6 = f.ipv4 || pods.Addr().Is4(), f.ipv6 || pods.Addr().Is6()
+		}
+	}
+	f.ipv4 = f.ipv4 || !f.ipv6
+	return f
 }
 
 // text reads a file without the space around its content.

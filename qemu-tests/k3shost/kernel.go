@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -31,10 +32,18 @@ var features = [][]string{
 	{"overlay"}, {"veth"}, {"bridge"}, {"br_netfilter"}, {"nf_conntrack"}, {"vxlan"},
 	{"iptable_nat", "nft_chain_nat"}, {"iptable_filter", "nf_tables"}, {"nf_nat"},
 	{"xt_addrtype"}, {"xt_conntrack"}, {"xt_comment"}, {"xt_multiport"}, {"xt_statistic"}, {"xt_mark"}, {"xt_nat"},
-	{"xt_MASQUERADE"}, {"ipt_REJECT", "nft_reject_ipv4"}, {"ip_set"}, {"xt_set"},
+	{"xt_MASQUERADE"}, {"ip_set"}, {"xt_set"},
 }
 
-func kernelChecks() []check {
+// features4 are what they need beside for IPv4.
+var features4 = [][]string{{"ipt_REJECT", "nft_reject_ipv4"}}
+
+// features6 are what they need beside for IPv6 (k3s pkg/agent/syssetup).
+var features6 = [][]string{
+	{"ip6table_nat", "nft_chain_nat"}, {"ip6table_filter", "nf_tables"}, {"ip6t_REJECT", "nft_reject_ipv6"},
+}
+
+func kernelChecks(f families) []check {
 	var list []check
 	release := func() string {
 		var uts unix.Utsname
@@ -56,7 +65,14 @@ func kernelChecks() []check {
 		}})
 	}
 	builtin, _ := text("/usr/lib/modules/" + release() + "/modules.builtin")
-	for _, row := range features {
+	rows := slices.Clone(features)
+	if f.ipv4 {
+		rows = append(rows, features4...)
+	}
+	if f.ipv6 {
+		rows = append(rows, features6...)
+	}
+	for _, row := range rows {
 		list = append(list, check{"kernel can do " + strings.Join(row, " or "), func() error {
 			for _, name := range row {
 				if _, err := os.Stat("/sys/module/" + name); err == nil {

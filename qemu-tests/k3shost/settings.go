@@ -16,13 +16,21 @@ import (
 
 // sysctlChecks: k3s pkg/agent/syssetup; kubernetes
 // pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables.
-func sysctlChecks() []check {
+func sysctlChecks(f families) []check {
 	var list []check
-	for _, s := range [][2]string{
-		{"net/ipv4/conf/all/forwarding", "1"}, {"net/ipv4/conf/default/forwarding", "1"},
+	wanted := [][2]string{
 		{"net/bridge/bridge-nf-call-iptables", "1"}, {"vm/overcommit_memory", "1"}, {"vm/panic_on_oom", "0"},
 		{"kernel/panic", "10"}, {"kernel/panic_on_oops", "1"},
-	} {
+	}
+	if f.ipv4 {
+		wanted = append(wanted, [2]string{"net/ipv4/conf/all/forwarding", "1"}, [2]string{"net/ipv4/conf/default/forwarding", "1"})
+	}
+	if f.ipv6 {
+		wanted = append(wanted, [2]string{"net/ipv6/conf/all/forwarding", "1"}, [2]string{"net/ipv6/conf/default/forwarding", "1"},
+			[2]string{"net/bridge/bridge-nf-call-ip6tables", "1"}, [2]string{"net/ipv6/conf/all/disable_ipv6", "0"},
+			[2]string{"net/ipv6/conf/default/disable_ipv6", "0"})
+	}
+	for _, s := range wanted {
 		list = append(list, check{"sysctl " + s[0], equals("/proc/sys/"+s[0], s[1])})
 	}
 	for name, least := range map[string]int64{
