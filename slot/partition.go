@@ -101,6 +101,23 @@ func (p Place) load(device io.ReaderAt) (Record, int, error) {
 	return best, at, nil
 }
 
+// Faults are the copies of the record that are not sound, each with the reason.
+// One of them alone costs nothing yet: the other counts.
+func (p Place) Faults(device io.ReaderAt) []error {
+	var faults []error
+	for i, off := range p.copies() {
+		sector := make([]byte, SectorSize)
+		_, err := device.ReadAt(sector, off)
+		if err == nil {
+			_, err = Decode(sector)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("slot record: copy %d: %w", i+1, err))
+		}
+	}
+	return faults
+}
+
 // ReaderWriterAt is where a record is kept, opened for reading and writing.
 type ReaderWriterAt interface {
 	io.ReaderAt

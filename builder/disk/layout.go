@@ -134,6 +134,15 @@ func (l Layout) usable() (start, end int64) {
 	return (2 + tableSectors) * SectorSize, l.Size - (1+tableSectors)*SectorSize
 }
 
+// first is where the first partition begins.
+func (l Layout) first() int64 {
+	_, end := l.usable()
+	for _, p := range l.Partitions {
+		end = min(end, p.Start)
+	}
+	return end
+}
+
 // Check returns everything that is wrong with a layout to be written:
 // partitions that overlap, leave the disk, are not aligned, or cannot be told
 // apart. It returns nil when the layout is sound.

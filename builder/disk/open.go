@@ -74,6 +74,11 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 	return img, nil
 }
 
+// Whole returns a reader of the whole disk.
+func (i *Image) Whole() *io.SectionReader {
+	return io.NewSectionReader(i.disk, 0, i.Layout.Size)
+}
+
 // Section returns a reader of the partition called name, and whether there is
 // one.
 func (i *Image) Section(name string) (*io.SectionReader, bool) {

@@ -15,7 +15,8 @@ const blockSize = 4096
 
 var zeros [blockSize]byte
 
-// A Window is one partition of an image that is being written. It reads as
+// A Window is one partition of an image that is being written, or the gap
+// before the first one. It reads as
 // zeros where nothing was written. Zeros that are written where nothing was
 // are left out of the file, so a producer need not care about holes.
 //
@@ -24,6 +25,7 @@ type Window struct {
 	ctx     context.Context
 	file    *os.File
 	part    Partition
+	from    int64 // what is before is not the window's
 	written blocks
 }
 
@@ -35,6 +37,14 @@ var (
 // ErrNoRoom is wrapped by the error of a write beyond a partition's end.
 var ErrNoRoom = errors.New("no room in the partition")
 
+// String names the window; the gap is no partition and has no name.
+func (w *Window) String() string {
+	if w.part.Name == "" {
+		return "the gap before the first partition"
+	}
+	return "partition " + w.part.Name
+}
+
 // Size returns the size of the partition, in bytes.
 func (w *Window) Size() int64 { return w.part.Size }
 
@@ -44,8 +54,8 @@ func (w *Window) WriteAt(b []byte, off int64) (int, error) {
 	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
-	if off < 0 || off > w.part.Size || int64(len(b)) > w.part.Size-off {
-		return 0, fmt.Errorf("partition %s: %d bytes at byte %d: %w: it has %d", w.part.Name, len(b), off, ErrNoRoom, w.part.Size)
+	if off < w.from || off > w.part.Size || int64(len(b)) > w.part.Size-off {
+		return 0, fmt.Errorf("%s: %d bytes at byte %d: %w: it is bytes %d to %d", w, len(b), off, ErrNoRoom, w.from, w.part.Size)
 	}
 	// Runs of blocks that have to be written go out in one call each.
 	done, run := 0, 0
@@ -76,7 +86,7 @@ func (w *Window) flush(b []byte, off int64) error {
 		return nil
 	}
 	if _, err := w.file.WriteAt(b, w.part.Start+off); err != nil {
-		return fmt.Errorf("partition %s: %w", w.part.Name, err)
+		return fmt.Errorf("%s: %w", w, err)
 	}
 	return nil
 }

@@ -29,6 +29,10 @@ type Source struct {
 	BootCode []byte
 	// Contents fill partitions, by name. A partition without one is zero.
 	Contents map[string]Producer
+	// Gap fills what is free between the table and the first partition. Its
+	// offsets count from the start of the disk, and what would hit the table
+	// or a partition is refused.
+	Gap Producer
 	// Digest asks for the SHA-256 of the whole image. Holes are not read for
 	// it, but they have to be hashed: about 0.7 s for each GiB of image, most
 	// of it while other partitions are written.
@@ -139,16 +143,28 @@ func (s Source) fill(ctx context.Context, f *os.File, head, tail []byte) (Result
 	if _, err := f.WriteAt(head, 0); err != nil {
 		return Result{}, err
 	}
-	final([]Extent{{0, roundUp(int64(len(head)))}}, next(0))
-	for i, p := range parts {
-		w := &Window{ctx: ctx, file: f, part: p, written: newBlocks(p.Size)}
-		if err := s.Contents[p.Name](ctx, w); err != nil {
-			return Result{}, fmt.Errorf("partition %s: %w", p.Name, err)
+	fill := func(w *Window, produce Producer) ([]Extent, error) {
+		w.ctx, w.file, w.written = ctx, f, newBlocks(w.part.Size)
+		if err := produce(ctx, w); err != nil {
+			return nil, fmt.Errorf("%s: %w", w, err)
 		}
-		if err := ctx.Err(); err != nil {
+		return w.written.extents(w.part.Start), ctx.Err()
+	}
+	extents := []Extent{{0, roundUp(int64(len(head)))}}
+	if s.Gap != nil {
+		gap, err := fill(&Window{part: Partition{Size: s.Layout.first()}, from: roundUp(int64(len(head)))}, s.Gap)
+		if err != nil {
 			return Result{}, err
 		}
-		final(w.written.extents(p.Start), next(i+1))
+		extents = append(extents, gap...)
+	}
+	final(extents, next(0))
+	for i, p := range parts {
+		extents, err := fill(&Window{part: p}, s.Contents[p.Name])
+		if err != nil {
+			return Result{}, err
+		}
+		final(extents, next(i+1))
 	}
 	if _, err := f.WriteAt(tail, size-int64(len(tail))); err != nil {
 		return Result{}, err
