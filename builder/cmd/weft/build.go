@@ -190,6 +190,11 @@ func compressImage(path string, size int64, write writer, display progress.Displ
 	return err
 }
 
+// zstdWindow is how far back the compression looks: an image for a Raspberry
+// Pi has its kernel twice, 20 MB apart. Every decoder takes it; zstd(1) asks for
+// --long=31 beyond 128 MiB only.
+const zstdWindow = 32 << 20
+
 // compressFile writes the file from, compressed by zstd, to the file to,
 // whole or not at all. The output depends on the input alone.
 func compressFile(from, to string, write writer, read func(int64)) error {
@@ -199,7 +204,7 @@ func compressFile(from, to string, write writer, read func(int64)) error {
 	}
 	defer in.Close()
 	return write(to, func(f *os.File) error {
-		w, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedDefault))
+		w, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(zstdWindow))
 		if err != nil {
 			return err
 		}
