@@ -56,6 +56,11 @@ type RaspberryPi struct {
 	// PCIe is the PCI Express socket that NVMe disks sit on. It is on by
 	// itself; its speed is written into the device trees.
 	PCIe *PCIe `yaml:"pcie,omitempty"`
+	// BootStage is on to have a small system start first, which chooses the
+	// slot, counts its tries and starts its kernel, so that a slot that does
+	// not come up loses to the other; off to have the firmware start slot A;
+	// on when empty. It costs the start of a second kernel.
+	BootStage string `yaml:"bootStage,omitempty"`
 	// USBBoot lets a Raspberry Pi 3 boot from USB disks. It burns a fuse in
 	// the chip at the first boot, which cannot be undone. Others do not need
 	// it: there it is a setting of the EEPROM.
@@ -72,6 +77,15 @@ const (
 	HDMIOn   = "on"
 	HDMIOff  = "off"
 )
+
+// The values of [RaspberryPi.BootStage].
+const (
+	BootStageOn  = "on"
+	BootStageOff = "off"
+)
+
+// Staged reports whether the boot stage chooses the slot.
+func (r RaspberryPi) Staged() bool { return r.BootStage != BootStageOff }
 
 // An Overlay is a change to the device tree that the firmware applies.
 type Overlay struct {

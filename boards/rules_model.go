@@ -11,10 +11,11 @@ import (
 )
 
 // Devices are the values of [Model.Devices], Pictures those of
-// [RaspberryPi.HDMI].
+// [RaspberryPi.HDMI], BootStages those of [RaspberryPi.BootStage].
 var (
-	Devices  = []string{SD, Ethernet, USB, NVMe}
-	Pictures = []string{HDMIAuto, HDMIOn, HDMIOff}
+	Devices    = []string{SD, Ethernet, USB, NVMe}
+	Pictures   = []string{HDMIAuto, HDMIOn, HDMIOff}
+	BootStages = []string{BootStageOn, BootStageOff}
 )
 
 // Filters are the sections of config.txt for models that boot a 64-bit kernel
@@ -131,6 +132,9 @@ func checkRaspberryPi(b Board, d *document.Document) document.Problems {
 	}
 	if r.HDMI != "" {
 		found = append(found, oneOf(d, "raspberryPi.hdmi", r.HDMI, Pictures)...)
+	}
+	if r.BootStage != "" {
+		found = append(found, oneOf(d, "raspberryPi.bootStage", r.BootStage, BootStages)...)
 	}
 	if d.Has("raspberryPi.gpuMemory") {
 		found = append(found, inRange(d, "raspberryPi.gpuMemory", r.GPUMemory, minGPU, maxGPU, "MiB", "")...)

@@ -28,6 +28,7 @@ var enums = map[string][]string{
 	"QEMU.network":            boards.Networks,
 	"Model.filter":            boards.Filters,
 	"RaspberryPi.hdmi":        boards.Pictures,
+	"RaspberryPi.bootStage":   boards.BootStages,
 	"cluster.Node.role":       {"server", "agent", "node"},
 	"cluster.Node.storage":    {"sd", "emmc", "ssd", "disk"},
 }

@@ -66,6 +66,9 @@ func (d *diskWriter) write(ctx context.Context, path string, result *Result) err
 	}
 	if d.in.raspberryPi() {
 		source.Check = d.prove
+		if board.RaspberryPi.Staged() {
+			source.Gap = writeRecord
+		}
 	}
 	if d.in.Plan.Boots(plan.BIOS) {
 		code, loader, err := d.loader()
@@ -92,11 +95,16 @@ func (d *diskWriter) partition(name string) disk.Partition {
 
 // commandLine is the kernel command line of slot A.
 func (d *diskWriter) commandLine() string {
-	return d.in.Plan.CommandLine(string(slot.A), plan.Partitions{
+	return d.in.Plan.CommandLine(string(slot.A), d.partUUIDs())
+}
+
+// partUUIDs name the partitions of slot A.
+func (d *diskWriter) partUUIDs() plan.Partitions {
+	return plan.Partitions{
 		Root: d.layout.PartUUID(d.partition(disk.RootA)),
 		Boot: d.layout.PartUUID(d.partition(disk.Boot)),
 		Data: d.layout.PartUUID(d.partition(disk.Data)),
-	})
+	}
 }
 
 // nodeExample tells a person who opens the boot partition on a laptop how to
@@ -114,17 +122,15 @@ func (d *diskWriter) bootTree() (*tree.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.File(path.Join(path.Dir(profiles.NodeFile), "node.example.yaml"), 0o644, tree.Bytes([]byte(nodeExample)))
 	if d.in.raspberryPi() {
 		if kernel, err = d.gzipKernel(kernel); err != nil {
 			return nil, err
 		}
+		return t, errors.Join(d.addRaspberryPi(t, kernel), t.Err())
 	}
 	t.File(slot.A.Kernel(), 0o644, kernel)
 	t.File(slot.A.Initrd(), 0o644, tree.Bytes(d.initramfs))
-	t.File(path.Join(path.Dir(profiles.NodeFile), "node.example.yaml"), 0o644, tree.Bytes([]byte(nodeExample)))
-	if d.in.raspberryPi() {
-		return t, errors.Join(d.addRaspberryPi(t), t.Err())
-	}
 	if !d.in.Plan.Boots(plan.UEFI) {
 		return t, t.Err()
 	}

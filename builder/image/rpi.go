@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -44,14 +45,20 @@ func (in Input) deviceTrees() []string {
 }
 
 // addRaspberryPi adds what the firmware of a Raspberry Pi reads: its own
-// files with their licence, config.txt, and in the slot's folder beside kernel
-// and initramfs the device trees and the command line. The folder is the
-// prefix of config.txt, so another slot is another prefix.
-func (d *diskWriter) addRaspberryPi(t *tree.Tree) error {
+// files with their licence, config.txt, and in a folder beside kernel and
+// initramfs the device trees and the command line. The folder is the prefix of
+// config.txt, so to start something else another prefix is enough. It is the
+// boot stage's, which starts the slot; the slot's folder is as complete.
+func (d *diskWriter) addRaspberryPi(t *tree.Tree, kernel tree.Content) error {
 	board := d.in.Plan.Board
-	folder := path.Dir(slot.A.Kernel())
+	d.addSystem(t, path.Dir(slot.A.Kernel()), kernel, d.commandLine())
+	prefix := rpi.SlotPrefix(slot.A)
+	if board.RaspberryPi.Staged() {
+		prefix = rpi.StagePrefix
+		d.addSystem(t, slot.StageDir, kernel, d.in.Plan.StageCommandLine(d.partUUIDs())+" "+rpi.StageArguments)
+	}
 	config, err := rpi.Config{
-		Prefix:    folder[1:] + "/",
+		Prefix:    prefix,
 		Kernel:    path.Base(slot.A.Kernel()),
 		Initramfs: path.Base(slot.A.Initrd()),
 		Board:     *board.RaspberryPi,
@@ -60,11 +67,27 @@ func (d *diskWriter) addRaspberryPi(t *tree.Tree) error {
 		return document.Problems{d.in.Plan.BoardProblem("raspberryPi", err.Error()).WithFix("make it shorter")}
 	}
 	t.File("config.txt", 0o644, tree.Bytes([]byte(config)))
-	line := d.commandLine() + " " + rpi.MemoryCgroup + "\n"
-	t.File(path.Join(folder, rpi.CommandLineFile), 0o644, tree.Bytes([]byte(line)))
-	d.addTrees(t, folder)
 	d.addOverlays(t)
 	return d.addFirmware(t)
+}
+
+// addSystem adds all that belongs to a kernel.
+func (d *diskWriter) addSystem(t *tree.Tree, folder string, kernel tree.Content, line string) {
+	t.File(path.Join(folder, path.Base(slot.A.Kernel())), 0o644, kernel)
+	t.File(path.Join(folder, path.Base(slot.A.Initrd())), 0o644, tree.Bytes(d.initramfs))
+	t.File(path.Join(folder, rpi.CommandLineFile), 0o644, tree.Bytes([]byte(line+" "+rpi.MemoryCgroup+"\n")))
+	d.addTrees(t, folder)
+}
+
+// writeRecord writes the slot record of a new disk, in both copies: slot A with
+// all its tries.
+func writeRecord(_ context.Context, w *disk.Window) error {
+	for range 2 {
+		if _, err := slot.InGap.Save(w, slot.NewRecord(slot.A)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addTrees adds the device trees of the models.

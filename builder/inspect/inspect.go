@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"weft/builder/disk"
@@ -41,8 +42,8 @@ type Image struct {
 	Contract profiles.Contract
 	// Profile is the resolved profile.
 	Profile profiles.Profile
-	// Slots is the BIOS loader's record; nil when the disk has no BIOS boot
-	// partition.
+	// Slots is the record of the BIOS loader or of the boot stage; nil when the
+	// disk has neither.
 	Slots *slot.Record
 	// Data is the data partition's file system.
 	Data *ext4.Info
@@ -161,6 +162,12 @@ func (i *Image) followFirmware() {
 	}
 	starts, faults := rpi.Prove(i.Disk, i.Boot, i.System.Trees)
 	i.Starts, i.Faults = starts, append(i.Faults, faults...)
+	if slices.ContainsFunc(starts, rpi.Start.Staged) {
+		// What is wrong with it is among the faults.
+		if record, err := slot.InGap.Load(i.Disk.Whole()); err == nil {
+			i.Slots = &record
+		}
+	}
 }
 
 // readSmall reads a file of bounded size; the name may begin with a slash.

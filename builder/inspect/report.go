@@ -43,7 +43,7 @@ type Partition struct {
 	Type  string `json:"type"`
 }
 
-// A SlotState is what the BIOS loader knows of a slot.
+// A SlotState is what the BIOS loader or the boot stage knows of a slot.
 type SlotState struct {
 	Good      bool  `json:"good"`
 	TriesLeft uint8 `json:"triesLeft"`
@@ -153,7 +153,7 @@ func (r Report) Write(w io.Writer) error {
 	}
 	table.Flush()
 	for _, n := range []string{"a", "b"} {
-		if s, ok := r.Slots[n]; ok {
+		if s, ok := r.Slots[n]; ok && len(r.Starts) == 0 {
 			fmt.Fprintf(w, "  BIOS slot %s: %s\n", n, s)
 		}
 	}
@@ -204,9 +204,22 @@ func (r Report) writeStarts(w io.Writer) {
 			fmt.Fprintf(w, "    note: %s\n", s.Hint)
 		}
 	}
-	line := r.Starts[0]
-	fmt.Fprintf(w, "  command line, from %s:\n", line.CommandLineFile)
-	for text := range wrapWords(strings.Fields(line.CommandLine), lineWidth) {
+	first := r.Starts[0]
+	writeCommandLine(w, first.CommandLineFile, first.CommandLine)
+	if !first.Staged() {
+		return
+	}
+	fmt.Fprintln(w, "\nthat is the boot stage, which starts the first slot it can")
+	for _, s := range first.Slots {
+		fmt.Fprintf(w, "  slot %s: %s\n    kernel        %s\n    initramfs     %s\n",
+			s.Slot, r.Slots[string(s.Slot)], s.Kernel, s.Initramfs)
+		writeCommandLine(w, s.CommandLineFile, s.CommandLine)
+	}
+}
+
+func writeCommandLine(w io.Writer, from, line string) {
+	fmt.Fprintf(w, "  command line, from %s:\n", from)
+	for text := range wrapWords(strings.Fields(line), lineWidth) {
 		fmt.Fprintf(w, "    %s\n", text)
 	}
 }

@@ -134,12 +134,22 @@ func (p Plan) Check(facts rules.Facts) document.Problems {
 
 // CommandLine is the kernel command line of a slot, "a" or "b".
 func (p Plan) CommandLine(slot string, ids Partitions) string {
-	args := []string{
-		profiles.ArgRoot + "=PARTUUID=" + ids.Root,
-		profiles.ArgSlot + "=" + slot,
-		profiles.ArgBoot + "=PARTUUID=" + ids.Boot,
-		profiles.ArgData + "=PARTUUID=" + ids.Data,
-	}
+	return p.arguments(
+		profiles.ArgRoot+"=PARTUUID="+ids.Root,
+		profiles.ArgSlot+"="+slot,
+		profiles.ArgBoot+"=PARTUUID="+ids.Boot,
+		profiles.ArgData+"=PARTUUID="+ids.Data,
+	)
+}
+
+// StageCommandLine is the kernel command line of the boot stage; of ids it
+// takes Boot alone.
+func (p Plan) StageCommandLine(ids Partitions) string {
+	return p.arguments(profiles.ArgStage, profiles.ArgBoot+"=PARTUUID="+ids.Boot)
+}
+
+// arguments are those of the board behind others.
+func (p Plan) arguments(args ...string) string {
 	for _, console := range p.Board.Consoles {
 		args = append(args, "console="+console)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing/fstest"
 
 	"weft/boards"
+	"weft/slot"
 )
 
 // machine returns a machine by its tree.
@@ -133,6 +134,22 @@ func TestWhatIsWrittenIsReadAsMeant(t *testing.T) {
 		}
 		if special != want {
 			t.Errorf("%s alone: %q, want %q", tree, special, want)
+		}
+	}
+}
+
+func TestTheWayAroundTheBootStageIsAComment(t *testing.T) {
+	for prefix, want := range map[string]int{StagePrefix: 1, SlotPrefix(slot.A): 0} {
+		text, err := Config{Prefix: prefix, Kernel: "vmlinuz", Initramfs: "initrd"}.Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(text, "# os_prefix=weft/a/ starts slot A without it.\n"); got != want {
+			t.Errorf("%s: it is there %d times, want %d:\n%s", prefix, got, want, text)
+		}
+		s, err := Read(fstest.MapFS{"config.txt": {Data: []byte(text)}}, machine(t, tree3))
+		if err != nil || s.Text("os_prefix", "") != prefix {
+			t.Errorf("os_prefix is %q, %v; want %s", s.Text("os_prefix", ""), err, prefix)
 		}
 	}
 }

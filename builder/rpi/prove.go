@@ -16,7 +16,8 @@ const minClusters = 65525
 // Prove follows the firmware of each machine through a finished disk: trees
 // are the device trees of the machines that the disk is for. It returns what
 // each would load, and everything wrong as values of [Fault]. boot is nil when
-// the boot partition could not be read.
+// the boot partition could not be read. Where the boot stage comes first, it is
+// followed on into the slots.
 func Prove(d *disk.Image, boot *fat.FS, trees []string) ([]Start, []error) {
 	var faults []error
 	fault := func(format string, args ...any) {
@@ -49,6 +50,7 @@ func Prove(d *disk.Image, boot *fat.FS, trees []string) ([]Start, []error) {
 		fault("the boot partition's file system has %d bytes and the partition %d", info.Size, first.Size)
 	}
 	var starts []Start
+	var staged *stage
 	kernels := map[string]error{}
 	for _, tree := range trees {
 		m, ok := ByTree(tree)
@@ -57,27 +59,39 @@ func Prove(d *disk.Image, boot *fat.FS, trees []string) ([]Start, []error) {
 			continue
 		}
 		start, found := find(boot, m, kernels)
-		starts = append(starts, start)
 		faults = append(faults, found...)
-		for _, err := range arguments(d.Layout, start.CommandLine) {
+		check := func(l disk.Layout, line string) []error { return arguments(l, line, partitions) }
+		if start.Staged() {
+			check = stageArguments
+			if staged == nil {
+				s := findStage(d, boot, kernels)
+				staged, faults = &s, append(faults, s.faults...)
+			}
+			start.Slots = staged.slots
+		}
+		for _, err := range check(d.Layout, start.CommandLine) {
 			faults = append(faults, &Fault{m.Name, fmt.Errorf("command line %s: %w", start.CommandLineFile, err)})
 		}
+		starts = append(starts, start)
 	}
 	return starts, faults
 }
 
-// partitions are the arguments that name a partition, and which they may.
-var partitions = []struct {
+// named is an argument that names a partition, and which it may.
+type named struct {
 	argument string
 	names    []string
-}{
+}
+
+// partitions are those of a system that the firmware starts.
+var partitions = []named{
 	{profiles.ArgRoot, []string{disk.RootA, disk.RootB}},
 	{profiles.ArgBoot, []string{disk.Boot}},
 	{profiles.ArgData, []string{disk.Data}},
 }
 
 // arguments checks that a command line names partitions that are there.
-func arguments(l disk.Layout, line string) []error {
+func arguments(l disk.Layout, line string, partitions []named) []error {
 	if line == "" {
 		return nil // told before
 	}

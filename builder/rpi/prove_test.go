@@ -12,12 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"weft/boards"
 	"weft/builder/buildtest"
 	"weft/builder/disk"
 	"weft/builder/fat"
 	"weft/builder/guest"
 	"weft/builder/inspect"
 	"weft/builder/rpi"
+	"weft/slot"
 )
 
 // A volume is an image that can be changed; the changes stay in memory.
@@ -122,6 +124,17 @@ func (c *card) edit(name, old, text string) {
 	c.write(name, []byte(strings.Replace(string(data), old, text, 1)))
 }
 
+// record writes a slot record, in both copies.
+func (c *card) record(r slot.Record) {
+	c.t.Helper()
+	for range 2 {
+		if _, err := slot.InGap.Save(c.disk, r); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	c.read()
+}
+
 // kernel is a small kernel with one byte changed.
 func kernel(t *testing.T, at int, b byte) []byte {
 	t.Helper()
@@ -143,7 +156,8 @@ func kernel(t *testing.T, at int, b byte) []byte {
 const (
 	tree3  = "bcm2837-rpi-3-b.dtb"
 	config = "config.txt"
-	line   = "weft/a/cmdline.txt"
+	line   = "weft/boot/cmdline.txt"
+	lineA  = "weft/a/cmdline.txt"
 )
 
 // faults are injected into a finished image; each must be found by name.
@@ -165,29 +179,42 @@ var faults = []struct {
 	{"no start.elf", func(c *card) { c.write("start.elf", nil) }, "firmware file start.elf is empty"},
 	{"a 32-bit kernel asked for", func(c *card) { c.edit(config, "arm_64bit=1", "arm_64bit=0") }, "does not say arm_64bit=1"},
 	{"64 bits for another model only", func(c *card) { c.edit(config, "arm_64bit=1", "[pi4]\narm_64bit=1\n[all]") }, "does not say arm_64bit=1"},
-	{"a kernel that is not there", func(c *card) { c.edit(config, "kernel=vmlinuz", "kernel=vmlinux") }, "os_prefix=weft/a/ is ignored: it does not hold both vmlinux"},
-	{"a prefix that is not there", func(c *card) { c.edit(config, "os_prefix=weft/a/", "os_prefix=weft/c/") }, "os_prefix=weft/c/ is ignored"},
+	{"a kernel that is not there", func(c *card) { c.edit(config, "kernel=vmlinuz", "kernel=vmlinux") }, "os_prefix=weft/boot/ is ignored: it does not hold both vmlinux"},
+	{"a prefix that is not there", func(c *card) { c.edit(config, "os_prefix=weft/boot/", "os_prefix=weft/c/") }, "os_prefix=weft/c/ is ignored"},
 	{"no initramfs", func(c *card) { c.edit(config, "\ninitramfs", "\n#initramfs") }, "no line \"initramfs FILE followkernel\""},
 	{"initramfs written like all else", func(c *card) { c.edit(config, "initramfs initrd followkernel", "initramfs=initrd") }, "does not say followkernel"},
-	{"another initramfs", func(c *card) { c.edit(config, "initramfs initrd", "initramfs initrd.zst") }, "initramfs weft/a/initrd.zst is missing"},
-	{"an empty initramfs", func(c *card) { c.write("weft/a/initrd", nil) }, "initramfs weft/a/initrd is empty"},
+	{"another initramfs", func(c *card) { c.edit(config, "initramfs initrd", "initramfs initrd.zst") }, "initramfs weft/boot/initrd.zst is missing"},
+	{"an empty initramfs", func(c *card) { c.write("weft/boot/initrd", nil) }, "initramfs weft/boot/initrd is empty"},
 	{"trees by the names of Raspberry Pi OS", func(c *card) { c.edit(config, "upstream_kernel=1", "upstream_kernel=0") }, "bcm2710-rpi-3-b.dtb"},
 	{"the tree of another model", func(c *card) { c.edit(config, "[all]", "[all]\ndevice_tree=bcm2837-rpi-3-b-plus.dtb") }, "not raspberrypi,3-model-b"},
-	{"a damaged tree", func(c *card) { c.write("weft/a/"+tree3, []byte("no tree")) }, "device tree weft/a/" + tree3},
-	{"a kernel that is none", func(c *card) { c.write("weft/a/vmlinuz", []byte("MZ no kernel")) }, "kernel weft/a/vmlinuz: no arm64 Image"},
-	{"a kernel of another processor", func(c *card) { c.write("weft/a/vmlinuz", kernel(c.t, 56, 'R')) }, "the magic number"},
-	{"a kernel with pages of 16 KiB", func(c *card) { c.write("weft/a/vmlinuz", kernel(c.t, 24, 0xc)) }, "pages are not of 4 KiB"},
+	{"a damaged tree", func(c *card) { c.write("weft/boot/"+tree3, []byte("no tree")) }, "device tree weft/boot/" + tree3},
+	{"a kernel that is none", func(c *card) { c.write("weft/boot/vmlinuz", []byte("MZ no kernel")) }, "kernel weft/boot/vmlinuz: no arm64 Image"},
+	{"a kernel of another processor", func(c *card) { c.write("weft/boot/vmlinuz", kernel(c.t, 56, 'R')) }, "the magic number"},
+	{"a kernel with pages of 16 KiB", func(c *card) { c.write("weft/boot/vmlinuz", kernel(c.t, 24, 0xc)) }, "pages are not of 4 KiB"},
 	{"a kernel with a damaged end", func(c *card) {
 		k := kernel(c.t, 100, 1)
 		k[len(k)-6] ^= 1
-		c.write("weft/a/vmlinuz", k)
+		c.write("weft/boot/vmlinuz", k)
 	}, "it is damaged"},
 	{"a command line of two lines", func(c *card) { c.edit(line, "console=tty0", "\nconsole=tty0") }, "more than one line"},
 	{"an empty command line", func(c *card) { c.write(line, nil) }, "cmdline.txt is empty"},
 	{"a long command line", func(c *card) { c.edit(line, "panic=10", strings.Repeat("x", 1600)) }, "with those of the firmware the kernel takes 1536"},
-	{"the root of another disk", func(c *card) { c.edit(line, "root=PARTUUID=", "root=PARTUUID=0") }, "root=PARTUUID=0"},
-	{"a root that is the data partition", func(c *card) { c.edit(line, "-02 ", "-04 ") }, "is no such partition"},
-	{"no data partition named", func(c *card) { c.edit(line, "weft.data=", "data=") }, "weft.data=PARTUUID=… is missing"},
+	{"the boot partition of another disk", func(c *card) { c.edit(line, "weft.boot=PARTUUID=", "weft.boot=PARTUUID=0") }, "weft.boot=PARTUUID=0"},
+	{"no boot partition named", func(c *card) { c.edit(line, "weft.boot=", "boot=") }, "weft.boot=PARTUUID=… is missing"},
+	{"a boot stage with all CPUs", func(c *card) { c.edit(line, "nr_cpus=1", "nr_cpus=4") }, "nr_cpus=1 is missing"},
+	{"a slot record that is torn", func(c *card) { c.set(slot.GapOffset1+256, 1) }, "slot record: copy 1: slot record is damaged"},
+	{"the other copy torn", func(c *card) { c.set(slot.GapOffset2+256, 1) }, "slot record: copy 2: slot record is damaged"},
+	{"a record without a slot", func(c *card) { c.record(slot.Record{}) }, "the slot record knows no slot"},
+	{"a slot that is not there", func(c *card) { c.record(slot.NewRecord(slot.A, slot.B)) }, "slot b: kernel weft/b/vmlinuz is missing"},
+	{"a slot's kernel that is none", func(c *card) { c.write("weft/a/vmlinuz", []byte("MZ no kernel")) }, "slot a: kernel weft/a/vmlinuz: no arm64 Image"},
+	{"a slot's empty initramfs", func(c *card) { c.write("weft/a/initrd", nil) }, "slot a: initramfs weft/a/initrd is empty"},
+	{"a slot's command line of two lines", func(c *card) { c.edit(lineA, "console=tty0", "\nconsole=tty0") }, "slot a: command line weft/a/cmdline.txt has more than one line"},
+	{"a slot's command line that is too long", func(c *card) { c.edit(lineA, "panic=10", strings.Repeat("x", 1900)) }, "with those of the boot stage the kernel takes 2031"},
+	{"a slot that takes itself for another", func(c *card) { c.edit(lineA, "weft.slot=a", "weft.slot=b") }, "weft.slot=a is missing"},
+	{"the root of another disk", func(c *card) { c.edit(lineA, "root=PARTUUID=", "root=PARTUUID=0") }, "root=PARTUUID=0"},
+	{"a root that is the data partition", func(c *card) { c.edit(lineA, "-02 ", "-04 ") }, "is no such partition"},
+	{"the root of the other slot", func(c *card) { c.edit(lineA, "-02 ", "-03 ") }, "is no such partition"},
+	{"no data partition named", func(c *card) { c.edit(lineA, "weft.data=", "data=") }, "weft.data=PARTUUID=… is missing"},
 	{"a line longer than the firmware reads", func(c *card) { c.edit(config, "gpu_mem=32", "gpu_mem=32 "+strings.Repeat(" ", 90)+"x") }, "longer than the 98 characters"},
 	{"an overlay that is not there", func(c *card) { c.edit(config, "gpu_mem=32", "dtoverlay=vc4-kms-v3d,x=1") }, "overlay overlays/vc4-kms-v3d.dtbo is missing"},
 }
@@ -206,8 +233,14 @@ func TestEveryFaultOfAFinishedImageIsFoundByName(t *testing.T) {
 			t.Errorf("a sound image has faults: %v", faults)
 		}
 		for _, s := range starts {
-			if s.Kernel != "weft/a/vmlinuz" || s.Initramfs != "weft/a/initrd" || s.Tree != s.Model {
+			if s.Kernel != "weft/boot/vmlinuz" || s.Initramfs != "weft/boot/initrd" || s.Tree != s.Model {
 				t.Errorf("%+v", s)
+			}
+			if len(s.Slots) != 1 || s.Slots[0].Kernel != "weft/a/vmlinuz" || s.Slots[0].Initramfs != "weft/a/initrd" {
+				t.Errorf("slots of %s: %+v", s.Model, s.Slots)
+			}
+			if w := s.WithoutStage(); w.Kernel != "weft/a/vmlinuz" || w.Staged() || w.DeviceTree != s.DeviceTree {
+				t.Errorf("without the boot stage: %+v", w)
 			}
 		}
 		if _, faults := rpi.Prove(c.image, c.boot, []string{"bcm2711-rpi-4-b.dtb"}); len(faults) == 0 {
@@ -218,6 +251,7 @@ func TestEveryFaultOfAFinishedImageIsFoundByName(t *testing.T) {
 		t.Run(fault.name, func(t *testing.T) {
 			c := open(t, f, result.Size)
 			// Debian's kernel takes a while to unpack, thirty times.
+			c.write("weft/boot/vmlinuz", kernel(t, 100, 1))
 			c.write("weft/a/vmlinuz", kernel(t, 100, 1))
 			if _, found := rpi.Prove(c.image, c.boot, []string{tree3}); len(found) > 0 {
 				t.Fatalf("faults before there is any: %v", found)
@@ -233,9 +267,41 @@ func TestEveryFaultOfAFinishedImageIsFoundByName(t *testing.T) {
 			}
 		})
 	}
+	t.Run("slot A without the boot stage", func(t *testing.T) {
+		c := open(t, f, result.Size)
+		c.edit(config, "\nos_prefix=weft/boot/", "\nos_prefix=weft/a/")
+		starts, faults := rpi.Prove(c.image, c.boot, []string{tree3})
+		if len(faults) > 0 || starts[0].Kernel != "weft/a/vmlinuz" || starts[0].Slots != nil {
+			t.Errorf("%+v, %v", starts, faults)
+		}
+	})
 	t.Run("inspected", func(t *testing.T) { inspected(t, f, result.Size) })
 	t.Run("refused by QEMU", func(t *testing.T) { notRun(t, result.Path) })
 	t.Run("judged by others", func(t *testing.T) { judged(t, result.Path) })
+}
+
+func TestABoardWithoutTheBootStageStartsSlotA(t *testing.T) {
+	p := buildtest.Plan(t, "rpi3", "vxlan")
+	pi := *p.Board.RaspberryPi
+	pi.BootStage = boards.BootStageOff
+	p.Board.RaspberryPi = &pi
+	result := buildtest.Build(t, buildtest.Options(t, p, buildtest.CacheDir(t), t.TempDir()))
+	f, err := os.Open(result.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c := open(t, f, result.Size)
+	starts, faults := rpi.Prove(c.image, c.boot, []string{tree3})
+	if len(faults) > 0 || starts[0].Kernel != "weft/a/vmlinuz" || starts[0].Staged() {
+		t.Errorf("%+v, %v", starts, faults)
+	}
+	if _, err := fs.Stat(c.boot, "weft/boot"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("weft/boot: %v", err)
+	}
+	if _, err := slot.InGap.Load(c.image.Whole()); !errors.Is(err, slot.ErrDamaged) {
+		t.Errorf("there is a slot record: %v", err)
+	}
 }
 
 // inspected reads the image as weft inspect does.
@@ -251,7 +317,8 @@ func inspected(t *testing.T, f *os.File, size int64) {
 	}
 	for _, want := range []string{
 		", MBR, ", "Raspberry Pi 3 Model A+\n    starts with   bootcode.bin, start.elf, fixup.dat\n",
-		"device tree   weft/a/bcm2837-rpi-3-b.dtb (Raspberry Pi 3 Model B)", "cgroup_enable=memory", "/LICENCE.firmware",
+		"device tree   weft/boot/bcm2837-rpi-3-b.dtb (Raspberry Pi 3 Model B)", "weft.stage weft.boot=",
+		"slot a: to prove itself, 3 tries left\n    kernel        weft/a/vmlinuz", "weft.record=gap", "cgroup_enable=memory", "/LICENCE.firmware",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, text.String())

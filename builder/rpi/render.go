@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"weft/boards"
+	"weft/slot"
 )
 
 // A Config is what config.txt says.
@@ -22,6 +23,22 @@ type Config struct {
 
 // CommandLineFile is the command line's file below [Config.Prefix].
 const CommandLineFile = "cmdline.txt"
+
+// StagePrefix is [Config.Prefix] of the boot stage.
+const StagePrefix = "weft/boot/"
+
+// SlotPrefix is [Config.Prefix] of a slot that the firmware itself starts.
+func SlotPrefix(n slot.Name) string { return "weft/" + string(n) + "/" }
+
+// StageArguments are what the kernel of the boot stage is told beside what
+// every kernel is. One CPU: those of a Raspberry Pi up to 4 that have left the
+// spin table of the firmware cannot be handed to the next kernel. And a
+// watchdog that the boot stage has started goes on while the slot's kernel
+// starts; drivers stop it otherwise (linux drivers/watchdog/watchdog_core.c,
+// stop_on_reboot).
+const StageArguments = oneCPU + " watchdog.stop_on_reboot=0"
+
+const oneCPU = "nr_cpus=1"
 
 // MemoryCgroup are the kernel arguments that turn the memory controller on,
 // which K3s and RKE2 need. The kernels of Raspberry Pi OS have it off; those
@@ -40,6 +57,9 @@ upstream_kernel=1
 # Where kernel, initramfs, device trees and cmdline.txt are.
 `)
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if c.Prefix == StagePrefix {
+		line("# They are the boot stage's, which chooses slot A or B and starts it. The line\n# os_prefix=%s starts slot A without it.", SlotPrefix(slot.A))
+	}
 	line("os_prefix=%s", c.Prefix)
 	line("kernel=%s", c.Kernel)
 	line("initramfs %s followkernel", c.Initramfs)

@@ -45,6 +45,9 @@ type Start struct {
 	CommandLine string `json:"commandLine"`
 	// Tree is what the device tree calls the machine.
 	Tree string `json:"tree"`
+	// Slots are what the boot stage would start, in the order in which it
+	// tries; empty when the machine does not start with it.
+	Slots []Slot `json:"slots,omitempty"`
 	// Hint says what is worth knowing of the model; empty mostly.
 	Hint string `json:"hint,omitempty"`
 }
@@ -169,10 +172,7 @@ func (f *finder) treeName() string {
 	return f.machine.ask(f.settings.On("upstream_kernel", false))
 }
 
-func (f *finder) exists(name string) bool {
-	info, err := fs.Stat(f.boot, clean(name))
-	return err == nil && info.Mode().IsRegular()
-}
+func (f *finder) exists(name string) bool { return isFile(f.boot, clean(name)) }
 
 // kernel looks at the kernel.
 func (f *finder) kernel(prefix string) {
@@ -182,12 +182,7 @@ func (f *finder) kernel(prefix string) {
 		return
 	}
 	f.start.Kernel = clean(name)
-	err, known := f.kernels[f.start.Kernel]
-	if !known {
-		err = checkKernel(f.boot, f.start.Kernel)
-		f.kernels[f.start.Kernel] = err
-	}
-	if err != nil {
+	if err := knownKernel(f.boot, f.start.Kernel, f.kernels); err != nil {
 		f.fault("kernel %s: %w", name, err)
 	}
 }
@@ -332,18 +327,10 @@ func (f *finder) commandLine(prefix string) {
 	}
 	f.start.CommandLineFile = clean(name)
 	// The firmware passes on the first line and nothing else.
-	line, rest, _ := strings.Cut(string(data), "\n")
-	f.start.CommandLine = strings.TrimSpace(line)
-	switch {
-	case strings.TrimSpace(rest) != "":
-		f.fault("command line %s has more than one line; the firmware reads the first", name)
-	case f.start.CommandLine == "":
-		f.fault("command line %s is empty", name)
-	case len(f.start.CommandLine) > maxCommandLine:
-		f.fault("command line %s has %d characters; with those of the firmware the kernel takes %d", name, len(f.start.CommandLine), maxCommandLine)
-	}
-	if strings.ContainsFunc(f.start.CommandLine, func(r rune) bool { return r < ' ' || r > '~' }) {
-		f.fault("command line %s holds characters that are not ASCII", name)
+	line, wrong := oneLine(string(data), maxCommandLine, "the firmware")
+	f.start.CommandLine = line
+	for _, what := range wrong {
+		f.fault("command line %s %s", name, what)
 	}
 }
 
