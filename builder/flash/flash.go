@@ -7,9 +7,10 @@
 //
 // After flashing, the device equals the image in every byte in which the image
 // has data. Holes of the image are zeros on the device too, since a file system
-// made on a sparse file counts on that; only the inside of partitions in which
-// the image has nothing keeps what was there. The last MiB of a larger device
-// is zero, so that no old backup of a partition table outlives the new one.
+// made on a sparse file counts on that; only what the file systems of weft's
+// own images do not use keeps what was there, see [Free]. The last MiB of a
+// larger device is zero, so that no old backup of a partition table outlives
+// the new one.
 package flash
 
 import (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"weft/builder/progress"
@@ -52,11 +53,11 @@ func Flash(ctx context.Context, sys System, s *Source, d Device, o Options, dry 
 	if o.Wrap != nil {
 		disk = o.Wrap(disk)
 	}
-	head, err := s.head()
+	head, free, err := s.look()
 	if err != nil {
 		return p, r, err
 	}
-	m, free := s.Map, Free(s.Map, bytes.NewReader(head))
+	m := s.Map
 	var kept Kept
 	if o.Keep {
 		if kept, err = Keep(blocks{disk}, d.Size, m, head); err != nil {
@@ -89,16 +90,22 @@ func Flash(ctx context.Context, sys System, s *Source, d Device, o Options, dry 
 	return p, r, err
 }
 
-// head reads the first MiB of the image.
-func (s *Source) head() ([]byte, error) {
+// look reads the first MiB of the image, and finds what of the device may keep
+// what is there.
+func (s *Source) look() (head []byte, free []Range, err error) {
 	stream, err := s.Stream()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer stream.Close()
-	head := make([]byte, headSize)
+	head = make([]byte, headSize)
 	if err := stream.Fill(head, 0); err != nil {
-		return nil, fmt.Errorf("image %s: %w", s.Path, err)
+		return nil, nil, fmt.Errorf("image %s: %w", s.Path, err)
 	}
-	return head, nil
+	var image io.ReaderAt = onward{stream}
+	if s.packed == ".gz" || s.packed == ".xz" {
+		// To unpack these once more takes longer than to make holes zero.
+		image = bytes.NewReader(head)
+	}
+	return head, Free(s.Map, head, image), nil
 }

@@ -2,10 +2,7 @@ package flash
 
 import (
 	"fmt"
-	"io"
 	"sort"
-
-	"weft/builder/disk"
 )
 
 // A Map says which parts of an image are data. All others are zero.
@@ -121,29 +118,4 @@ func without(from, cut []Range) []Range {
 		from = rest
 	}
 	return from
-}
-
-// Free returns the inside of partitions in which an image has nothing. Their
-// first and last MiB are not free: that is where file systems, RAID and LVM
-// leave their marks. head is the beginning of the image.
-func Free(m Map, head io.ReaderAt) []Range {
-	image, err := disk.Open(head, m.Size)
-	if err != nil {
-		return nil // no such table: nothing is known to be unused
-	}
-	var free []Range
-	for _, p := range image.Layout.Partitions {
-		inside := Range{Start: p.Start + headSize, Size: p.Size - 2*headSize}
-		if inside.Size <= 0 || inside.Start%blockSize != 0 || inside.Size%blockSize != 0 {
-			continue
-		}
-		used := false
-		for _, r := range m.Ranges {
-			used = used || r.Start < p.Start+p.Size && r.End() > p.Start
-		}
-		if !used {
-			free = append(free, inside)
-		}
-	}
-	return free
 }
