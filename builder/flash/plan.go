@@ -46,6 +46,10 @@ type Chunk struct {
 	Bytes       []byte
 }
 
+// smallHole is a hole that is written like the data around it: that takes a
+// device less time than to be asked twice more.
+const smallHole = 128 << 10
+
 // Steps are the chunks that put an image onto a device, in the order of the
 // disk. free are ranges that may keep what is there, keep one that must.
 // fixed are chunks that replace what the image has at their place.
@@ -53,7 +57,7 @@ func Steps(m Map, device int64, free []Range, keep Range, fixed []Chunk) []Chunk
 	var data []Range
 	for _, r := range m.Ranges {
 		start, end := r.Start/blockSize*blockSize, min((r.End()+blockSize-1)/blockSize*blockSize, (m.Size+sectorSize-1)/sectorSize*sectorSize)
-		if n := len(data); n > 0 && start <= data[n-1].End() {
+		if n := len(data); n > 0 && start <= data[n-1].End()+smallHole {
 			data[n-1].Size = max(data[n-1].Size, end-data[n-1].Start)
 			continue
 		}

@@ -21,13 +21,13 @@ type State struct {
 	Proof string `json:"device"`
 	Size  int64  `json:"size"`
 	Image string `json:"image"`
-	// Done has the SHA-256 of each chunk that was written, by its place.
-	Done map[int64]string `json:"done"`
+	// Done has the places of the chunks that were written.
+	Done map[int64]bool `json:"done"`
 
 	path string
 }
 
-// maxState bounds a state file: a chunk has less than 100 bytes in it.
+// maxState bounds a state file: a chunk has less than 30 bytes in it.
 const maxState = 64 << 20
 
 // NewState begins the state of writing steps of an image, which begins with
@@ -35,7 +35,7 @@ const maxState = 64 << 20
 // device, image and steps, and an error if not.
 func NewState(dir string, d Device, s *Source, head []byte, steps []Chunk, resume bool) (*State, error) {
 	name := sha256.Sum256([]byte(d.Proof()))
-	st := &State{Proof: d.Proof(), Size: d.Size, Image: s.identity(head, steps), Done: map[int64]string{},
+	st := &State{Proof: d.Proof(), Size: d.Size, Image: s.identity(head, steps), Done: map[int64]bool{},
 		path: filepath.Join(dir, hex.EncodeToString(name[:8])+".json")}
 	if !resume {
 		return st, nil
@@ -59,8 +59,8 @@ func NewState(dir string, d Device, s *Source, head []byte, steps []Chunk, resum
 		return nil, fmt.Errorf("device %s: another image was being written to it\nfix: name that one, or leave out --resume", d.Name)
 	}
 	for _, c := range steps {
-		if sum := old.Done[c.Start]; sum != "" {
-			st.Done[c.Start] = sum
+		if old.Done[c.Start] {
+			st.Done[c.Start] = true
 		}
 	}
 	return st, nil
