@@ -38,8 +38,15 @@ func TestReloadMovesToAnotherPacketFilterAndBackAgain(t *testing.T) {
 		}
 		return nil
 	})
-	if r := x.report(t); r.Firewall.Mode != profiles.FirewallIPTables || r.Counters.FirewallRepairs != 0 {
-		t.Errorf("firewall is %+v, %d repairs", r.Firewall, r.Counters.FirewallRepairs)
+	// The status is told after the kernel has it all.
+	x.eventually(t, "the status of the new packet filter", func() error {
+		if r := x.report(t); r.Firewall.Mode != profiles.FirewallIPTables {
+			return fmt.Errorf("firewall is %+v", r.Firewall)
+		}
+		return nil
+	})
+	if r := x.report(t); r.Counters.FirewallRepairs != 0 {
+		t.Errorf("%d repairs, want 0", r.Counters.FirewallRepairs)
 	}
 	x.config.Network.Firewall.Mode = profiles.FirewallNFTables
 	x.reload(t)

@@ -160,10 +160,15 @@ func TestLanePortsAreFree(t *testing.T) {
 // pods either.
 func TestNoPeerIsReachedAtAPodOfTheOtherFamily(t *testing.T) {
 	one := wgLease()
-	one.IPv6.Address = addr("10.244.9.9")
+	one.IPv4.Address = addr("10.244.9.9")
 	p := plan(t, wgNode(), wgNetwork(profiles.ModeIPv4), one)
-	if len(p.Refusals) != 1 || p.Refusals[0].Family != "IPv6" || !strings.Contains(p.Refusals[0].Reason, "inside the pod network 10.244.0.0/16") {
-		t.Errorf("refusals are %v", p.Refusals)
+	if len(p.Peers) != 0 || len(p.Refusals) != 2 {
+		t.Fatalf("peers are %v, refusals %v", p.Peers, p.Refusals)
+	}
+	for _, r := range p.Refusals {
+		if r.Kind != RefusedAddress || !strings.Contains(r.Reason, "inside the pod network 10.244.0.0/16") {
+			t.Errorf("refusal is %v", r)
+		}
 	}
 }
 
