@@ -15,6 +15,7 @@ import (
 	"weft/init/kexec"
 	"weft/init/modules"
 	"weft/init/power"
+	"weft/init/watchdog"
 	"weft/profiles"
 	"weft/slot"
 )
@@ -78,12 +79,63 @@ func (n *node) stage() {
 	}
 	step.Done(describe(choice))
 	if refused == nil {
+		if choice.Counted {
+			devices.awaitWatchdog(watchdogComes)
+		}
+		timer, err := guardTry(choice, watchdogDevice)
+		if err != nil {
+			n.log.Note("%v; a slot that hangs early waits for somebody to switch off", err)
+		} else if timer != nil {
+			n.log.Note("watchdog %s resets the node unless slot %s takes over within %s", timer.Identity, choice.Slot, timer.Within)
+		}
 		n.console.Flush(time.Second)
 		refused = power.Do(power.Kexec)
+		if timer != nil {
+			if err := timer.Release(); err != nil {
+				n.log.Problem("%v", err)
+			}
+		}
 	}
 	devices.hold()
 	n.log.Problem("%v; slot %s is entered with the kernel of the boot stage", refused, choice.Slot)
 	n.args = cmdline.Parse(line)
+}
+
+// tryWithin is how long a slot's kernel may take until its own driver of the
+// watchdog goes on with it, from when on the kernel pets it until init does. It
+// is the most that the hardware of a Raspberry Pi can do
+// (drivers/watchdog/bcm2835_wdt.c, PM_WDOG_TIME_SET).
+const tryWithin = 15 * time.Second
+
+// watchdogComes is how long the boot stage waits for a watchdog before it
+// starts a slot on trial. Its driver is loaded like all others, at the same
+// time.
+const watchdogComes = 5 * time.Second
+
+// awaitWatchdog waits until there is a watchdog, for limit at most.
+func (d *devices) awaitWatchdog(limit time.Duration) {
+	if _, err := os.Stat(watchdogDevice); err == nil {
+		return
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-d.watchdogs:
+	case <-timer.C:
+	}
+}
+
+// guardTry starts the hardware's watchdog at path for a slot on trial: one
+// whose kernel hangs before it has a driver is reset and has used up a try. It
+// goes on across kexec by the kernel argument watchdog.stop_on_reboot=0. A slot
+// that is good is not guarded, nor one that is the last resort, nor one whose
+// try the disk does not have: they would be reset for ever should they need
+// longer. The watchdog runs as long as the value returned is kept.
+func guardTry(c choose.Choice, path string) (*watchdog.Device, error) {
+	if !c.Counted {
+		return nil, nil
+	}
+	return watchdog.Open(path, tryWithin)
 }
 
 // openDisk opens the disk with the slot record. One that takes no writes still

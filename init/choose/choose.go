@@ -29,6 +29,9 @@ type Choice struct {
 	Slot slot.Name
 	// State is what the record says of it, this try counted.
 	State slot.State
+	// Counted says that this is a try, and that the disk has it: however it
+	// ends, there are not endlessly many.
+	Counted bool
 	// Problems are what is wrong and did not keep a slot from being chosen.
 	Problems []error
 }
@@ -57,9 +60,11 @@ func Choose(disk Disk, boot fs.FS, load func(slot.Name) error) (Choice, error) {
 		}
 		tried, counts := record.Tried(n)
 		if fresh || counts {
-			if err := save(disk, tried); err != nil {
+			err := save(disk, tried)
+			if err != nil {
 				c.problem("%w; this try is not counted", err)
 			}
+			c.Counted = counts && err == nil
 		}
 		c.Slot, c.State = n, *tried.Slot(n)
 		return c, nil

@@ -68,8 +68,8 @@ func TestASlotIsTriedThreeTimesAndThenTheOtherComesUp(t *testing.T) {
 	c := newCard()
 	put(t, c, slot.NewRecord(slot.A, slot.B))
 	for left := 2; left >= 0; left-- {
-		if got := boot(t, c, slot.A); int(got.State.TriesLeft) != left || len(got.Problems) > 0 {
-			t.Errorf("%d tries left, want %d; %v", got.State.TriesLeft, left, got.Problems)
+		if got := boot(t, c, slot.A); int(got.State.TriesLeft) != left || len(got.Problems) > 0 || !got.Counted {
+			t.Errorf("%d tries left, want %d, counted %v; %v", got.State.TriesLeft, left, got.Counted, got.Problems)
 		}
 	}
 	boot(t, c, slot.B)
@@ -77,9 +77,8 @@ func TestASlotIsTriedThreeTimesAndThenTheOtherComesUp(t *testing.T) {
 	record, _ = record.Bless(slot.B)
 	put(t, c, record)
 	synced := c.synced
-	boot(t, c, slot.B)
-	if c.synced != synced {
-		t.Error("a good slot was booted with a write")
+	if got := boot(t, c, slot.B); c.synced != synced || got.Counted {
+		t.Error("a good slot was booted with a write, or counted")
 	}
 }
 
@@ -91,7 +90,9 @@ func TestASlotThatUsedUpItsTriesIsTheLastResort(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	boot(t, c, slot.A)
+	if got := boot(t, c, slot.A); got.Counted {
+		t.Error("the last resort was counted")
+	}
 }
 
 func TestASlotThatCannotBeReadLosesNoTry(t *testing.T) {
@@ -126,8 +127,8 @@ func TestACardThatTakesNoWritesBoots(t *testing.T) {
 	c := newCard()
 	put(t, c, slot.NewRecord(slot.A))
 	c.writes = 0
-	if got := boot(t, c, slot.A); len(got.Problems) != 1 || !errors.Is(got.Problems[0], errPower) {
-		t.Errorf("problems: %v", got.Problems)
+	if got := boot(t, c, slot.A); len(got.Problems) != 1 || !errors.Is(got.Problems[0], errPower) || got.Counted {
+		t.Errorf("counted: %v, problems: %v", got.Counted, got.Problems)
 	}
 }
 
