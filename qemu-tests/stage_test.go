@@ -1,8 +1,7 @@
 package qemutests
 
 import (
-	"bytes"
-	"compress/gzip"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,109 +12,163 @@ import (
 	"testing"
 
 	"weft/builder/disk"
-	"weft/builder/inspect"
+	"weft/builder/rpi"
 	"weft/event"
 	"weft/profiles"
 	"weft/qemu-tests/vm"
 	"weft/slot"
 )
 
-// A staged is a node that begins with the boot stage. QEMU stands in for the
-// firmware of a Raspberry Pi: it starts the boot stage.
+// A staged is a Raspberry Pi 4 whose card the builder made, and that QEMU's
+// machine virt stands in for: it starts what the firmware would, the boot stage.
 type staged struct {
-	cfg   vm.Config
-	image *inspect.Image
-	// lines are the command lines of its slots.
-	lines map[slot.Name]string
+	cfg vm.Config
+	// start is what the firmware loads, slot what the boot stage does.
+	start rpi.Start
+	boot  fs.FS
 }
 
-// stage makes a node with two slots of the same system. Its disk has no slot
-// record.
+// stage makes a card. The board is the one that weft ships with a console, a
+// watchdog and a power button that QEMU has.
 func stage(t *testing.T) staged {
 	t.Helper()
-	cfg := machine(t, buildOf(t, arm64), vm.UEFI)
-	s := staged{cfg: cfg, image: readDisk(t, diskOf(cfg)), lines: map[slot.Name]string{}}
-	entry, err := fs.ReadFile(s.image.Boot, strings.TrimPrefix(slot.EntriesDir, "/")+"/"+slot.NewEntry(slot.A).File())
+	text, err := os.ReadFile("../boards/rpi4.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text := range strings.Lines(string(entry)) {
-		if options, ok := strings.CutPrefix(text, "options"); ok {
-			s.lines[slot.A] = strings.TrimSpace(options)
-		}
-	}
-	a, b := partition(t, diskOf(cfg), disk.RootA), partition(t, diskOf(cfg), disk.RootB)
-	s.lines[slot.B] = strings.NewReplacer(
-		profiles.ArgSlot+"=a", profiles.ArgSlot+"=b", a.ID.String(), b.ID.String(),
-	).Replace(s.lines[slot.A])
-	f, _ := openDisk(t, diskOf(cfg))
-	if _, err := io.Copy(io.NewOffsetWriter(f, b.Start), io.NewSectionReader(f, a.Start, a.Size)); err != nil {
+	own := strings.NewReplacer(
+		"name: rpi4\n", "name: virtual\n",
+		"    - bcm2835_wdt\n", "    - bcm2835_wdt\n    - i6300esb\n",
+		"  - virtio_rng\n", "  - virtio_rng\n  - gpio_keys\n  - evdev\n",
+		"consoles: [tty0, ", `consoles: [tty0, "ttyAMA0,115200", `,
+	).Replace(string(text))
+	board := filepath.Join(t.TempDir(), "virtual.yaml")
+	if err := os.WriteFile(board, []byte(own), 0o600); err != nil {
 		t.Fatal(err)
 	}
-
-	dir := t.TempDir()
-	kernel, initrd := s.read(t, slot.A.Kernel()), s.read(t, slot.A.Initrd())
-	s.cfg.Firmware, s.cfg.Kernel, s.cfg.Initrd = vm.NoFirmware, filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initrd")
-	s.cfg.CommandLine = strings.Join([]string{
-		profiles.ArgStage, profiles.ArgBoot + "=PARTUUID=" + partition(t, diskOf(cfg), disk.Boot).ID.String(),
-		"console=ttyAMA0", "loglevel=5", "panic=-1", "nr_cpus=1",
-	}, " ")
-	for path, data := range map[string][]byte{s.cfg.Kernel: kernel, s.cfg.Initrd: initrd} {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	image, err := build(board, "vxlan")
+	if err != nil {
+		t.Fatal(err)
 	}
-	tool(t, "mtools", "mmd", "-i", s.boot(t), "::weft/b")
-	for n, line := range s.lines {
-		s.put(t, n.CommandLine(), []byte(line+"\n"))
+	i := readDisk(t, image)
+	s := staged{start: i.Starts[0], boot: i.Boot}
+	if len(s.start.Slots) != 1 {
+		t.Fatalf("the image has %d slots: %+v", len(s.start.Slots), s.start)
 	}
-	// As on a Raspberry Pi. Unpacking takes 10 s of emulation, so the kernel
-	// of A, which is started more often, is plain.
-	s.put(t, slot.B.Kernel(), pack(t, kernel))
-	s.put(t, slot.B.Initrd(), initrd)
+	s.cfg = s.machine(t, s.start)
+	s.cfg.Disks = []vm.Disk{{Path: image}}
 	return s
 }
 
-// pack compresses a kernel.
-func pack(t *testing.T, data []byte) []byte {
+// machine starts what the firmware would.
+func (s staged) machine(t *testing.T, start rpi.Start) vm.Config {
 	t.Helper()
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	if err != nil {
-		t.Fatal(err)
+	return vm.Config{
+		Name: "pi", Arch: "arm64", Accel: vm.TCG, Firmware: vm.NoFirmware,
+		Kernel: extract(t, s.boot, start.Kernel), Initrd: extract(t, s.boot, start.Initramfs), CommandLine: start.CommandLine,
+		Disks: s.cfg.Disks, NICs: []vm.NIC{{}},
 	}
-	if _, err := w.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// boot names the boot partition as mtools take it.
-func (s staged) boot(t *testing.T) string {
-	return fmt.Sprintf("%s@@%d", diskOf(s.cfg), partition(t, diskOf(s.cfg), disk.Boot).Start)
 }
 
 // read reads a file of the boot partition.
 func (s staged) read(t *testing.T, path string) []byte {
 	t.Helper()
-	data, err := fs.ReadFile(s.image.Boot, strings.TrimPrefix(path, "/"))
+	data, err := fs.ReadFile(s.boot, strings.TrimPrefix(path, "/"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return data
 }
 
-// put writes a file of the boot partition.
-func (s staged) put(t *testing.T, path string, data []byte) {
+// install writes slot B: a kernel with all else of slot A.
+func (s staged) install(t *testing.T, kernel []byte) {
 	t.Helper()
-	from := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(from, data, 0o600); err != nil {
+	path := diskOf(s.cfg)
+	f, size := openDisk(t, path)
+	image, err := disk.Open(f, size)
+	if err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "mtools", "mcopy", "-o", "-i", s.boot(t), from, "::"+path)
+	a, b := partition(t, path, disk.RootA), partition(t, path, disk.RootB)
+	if _, err := io.Copy(io.NewOffsetWriter(f, b.Start), io.NewSectionReader(f, a.Start, a.Size)); err != nil {
+		t.Fatal(err)
+	}
+	line := strings.NewReplacer(
+		profiles.ArgSlot+"=a", profiles.ArgSlot+"=b", image.Layout.PartUUID(a), image.Layout.PartUUID(b),
+	).Replace(string(s.read(t, slot.A.CommandLine())))
+	boot := fmt.Sprintf("%s@@%d", path, partition(t, path, disk.Boot).Start)
+	if !strings.Contains(tool(t, "mtools", "mdir", "-b", "-i", boot, "::weft"), "weft/b/") {
+		tool(t, "mtools", "mmd", "-i", boot, "::weft/b")
+	}
+	for name, data := range map[string][]byte{
+		slot.B.Kernel(): kernel, slot.B.Initrd(): s.read(t, slot.A.Initrd()), slot.B.CommandLine(): []byte(line),
+	} {
+		from := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(from, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tool(t, "mtools", "mcopy", "-o", "-i", boot, from, "::"+name)
+	}
+}
+
+// prefer has slot B tried before A, tries more times.
+func (s staged) prefer(t *testing.T, tries uint8) slot.Record {
+	t.Helper()
+	record := s.record(t)
+	record.A.Priority = slot.MaxPriority - 1
+	record.B = slot.State{Present: true, Priority: slot.MaxPriority, TriesLeft: tries}
+	f, _ := openDisk(t, diskOf(s.cfg))
+	saved, err := slot.InGap.Save(f, record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return saved
+}
+
+// cutPower leaves the record as a power cut does in the middle of writing one
+// with the next number.
+func (s staged) cutPower(t *testing.T, r slot.Record) {
+	t.Helper()
+	f, _ := openDisk(t, diskOf(s.cfg))
+	r.B = slot.State{}
+	if _, err := slot.InGap.Save(f, r); err != nil {
+		t.Fatal(err)
+	}
+	at := int64(slot.GapOffset1)
+	if sequenceAt(t, f, slot.GapOffset2) > sequenceAt(t, f, slot.GapOffset1) {
+		at = slot.GapOffset2
+	}
+	if _, err := f.WriteAt(make([]byte, slot.SectorSize/2), at+slot.SectorSize/2); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.record(t); got.B.TriesLeft == 0 {
+		t.Fatalf("the record of before is not in force: %+v", got)
+	}
+}
+
+// sequenceAt is the number of a copy of the record.
+func sequenceAt(t *testing.T, f io.ReaderAt, at int64) uint32 {
+	t.Helper()
+	sector := make([]byte, slot.SectorSize)
+	if _, err := f.ReadAt(sector, at); err != nil {
+		t.Fatal(err)
+	}
+	record, err := slot.Decode(sector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record.Sequence
+}
+
+// record reads the record that is in force.
+func (s staged) record(t *testing.T) slot.Record {
+	t.Helper()
+	f, _ := openDisk(t, diskOf(s.cfg))
+	record, err := slot.InGap.Load(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record
 }
 
 // chosen returns what the boot stage has chosen so far, boot by boot.
@@ -129,39 +182,107 @@ func (n node) chosen() []string {
 	return texts
 }
 
-// A slot A whose kernel panics at its last try, and a slot B that works: what
-// the boot stage is for, in one node. The newer copy of the record is torn.
-func TestNightlyBootStageStartsTheOtherSlotWhenOneUsedUpItsTries(t *testing.T) {
-	s := stage(t)
-	// No root and no init: the kernel panics.
-	s.put(t, slot.A.CommandLine(), []byte("rdinit=/none panic=-1 loglevel=5 console=ttyAMA0"))
-	f, _ := openDisk(t, diskOf(s.cfg))
-	record := slot.NewRecord(slot.A, slot.B)
-	record.A.TriesLeft, record.A.TriesDone = 1, slot.DefaultTries-1
-	for range 2 {
-		if _, err := slot.InGap.Save(f, record); err != nil {
-			t.Fatal(err)
-		}
+// chooses wants the boot stage to choose this in turn and the node to become
+// ready.
+func (n node) chooses(want ...string) {
+	n.t.Helper()
+	last := want[len(want)-1]
+	n.wait(last, func(e event.Event) bool { return e.Name == "boot stage" && e.Text == last })
+	n.ready()
+	if got := n.chosen(); !slices.Equal(got, want) {
+		n.t.Errorf("chosen: %q, want %q", got, want)
 	}
-	if _, err := f.WriteAt(make([]byte, slot.SectorSize/2), slot.GapOffset2+slot.SectorSize/2); err != nil {
-		t.Fatal(err)
-	}
+}
 
-	s.cfg.Faults = []vm.FaultPattern{} // the panic is meant
+// hanging is a kernel that waits for ever.
+func hanging() []byte {
+	image := make([]byte, 4096)
+	le := binary.LittleEndian
+	le.PutUint32(image, 0x14000010)      // b to 64
+	le.PutUint64(image[16:], 4096)       // image_size
+	le.PutUint64(image[24:], 0xa)        // pages of 4 KiB, anywhere
+	copy(image[56:], "ARM\x64")          // the magic number
+	le.PutUint32(image[64:], 0xd503207f) // wfi
+	le.PutUint32(image[68:], 0x17ffffff) // b to 64
+	return image
+}
+
+// The card as the builder made it boots slot A by way of the boot stage, and that
+// is blessed. What the boot stage costs is the difference to a start of the slot
+// itself.
+func TestNightlyBootStageStartsAndBlessesTheSlotOfACard(t *testing.T) {
+	s := stage(t)
 	n := start(t, s.cfg)
 	n.step("boot stage")
-	n.wait("slot b", func(e event.Event) bool { return e.Name == "boot stage" && strings.HasPrefix(e.Text, "slot b") })
-	n.ready()
+	stageCPU, stageWall := n.CPUSeconds(), n.Usage().Wall.Seconds()
+	n.chooses("slot a, try 1, 2 left")
+	staged, wall := n.CPUSeconds(), n.Usage().Wall.Seconds()
+	n.blessed()
+	n.powerOff()
+	n.noProblems()
+	if r := s.record(t); !r.A.Good || r.B.Present {
+		t.Errorf("the record is %+v", r)
+	}
+	if i := readDisk(t, diskOf(s.cfg)); i.Starts[0].Staged() != true || !i.Slots.A.Good {
+		t.Errorf("%+v", i.Slots)
+	}
+	soundBoot(t, diskOf(s.cfg))
+	soundData(t, diskOf(s.cfg))
+
+	direct := start(t, s.machine(t, s.start.WithoutStage()))
+	direct.ready()
+	cpu, alone := direct.CPUSeconds(), direct.Usage().Wall.Seconds()
+	direct.noProblems()
+	direct.Kill()
+	for _, line := range []struct {
+		name  string
+		value float64
+	}{
+		{"boot_stage_chosen_cpu", stageCPU}, {"boot_stage_chosen_wall", stageWall},
+		{"boot_staged_ready_cpu", staged}, {"boot_staged_ready_wall", wall},
+		{"boot_slot_alone_ready_cpu", cpu}, {"boot_slot_alone_ready_wall", alone},
+		{"boot_stage_cost_cpu", staged - cpu}, {"boot_stage_cost_wall", wall - alone},
+	} {
+		t.Logf("%s %.1f s", line.name, line.value)
+	}
+}
+
+// A slot B that hangs is given up after its tries, and slot A, which is good,
+// comes up: the watchdog that the boot stage has started resets what hangs. The
+// power was cut while the record was written. Then a slot B that works is
+// installed, and stays.
+func TestNightlyBootStageGivesUpASlotThatHangs(t *testing.T) {
+	s := stage(t)
+	f, _ := openDisk(t, diskOf(s.cfg))
+	record, _ := s.record(t).Bless(slot.A)
+	if _, err := slot.InGap.Save(f, record); err != nil {
+		t.Fatal(err)
+	}
+	s.install(t, hanging())
+	s.cutPower(t, s.prefer(t, 2))
+
+	watched := s.cfg
+	watched.Watchdog = true
+	n := start(t, watched)
+	n.chooses("slot b, try 1, 1 left", "slot b, try 2, 0 left", "slot a, which is good")
+	n.powerOff()
+	if r := s.record(t); !r.A.Good || r.B.Good || r.B.TriesLeft != 0 {
+		t.Errorf("the record is %+v", r)
+	}
+
+	s.install(t, s.read(t, slot.A.Kernel()))
+	s.prefer(t, slot.DefaultTries)
+	n = start(t, s.cfg)
+	n.chooses("slot b, try 1, 2 left")
 	if e := n.step("slot b"); e.Text != "blessed" {
 		t.Errorf("step slot b says %q, want blessed", e.Text)
 	}
+	n.powerOff()
 	n.noProblems()
-	n.Kill()
-	want := []string{"slot a, try 3, 0 left", "slot b, try 1, 2 left"}
-	if got := n.chosen(); !slices.Equal(got, want) {
-		t.Errorf("chosen: %q, want %q", got, want)
+	if r := s.record(t); !r.A.Good || !r.B.Good {
+		t.Errorf("the record is %+v", r)
 	}
-	if r, err := slot.InGap.Load(f); err != nil || r.A.Good || r.A.TriesLeft != 0 || !r.B.Good {
-		t.Errorf("the record is %+v, %v", r, err)
+	if i := readDisk(t, diskOf(s.cfg)); len(i.Starts[0].Slots) != 2 {
+		t.Errorf("the proof of a card with two slots finds %+v", i.Starts[0].Slots)
 	}
 }
