@@ -48,7 +48,7 @@ test: deps bin/weft ## everything: lint, units, namespaces, boots
 	$(GO) test ./netd/chaos
 	$(GO) test -timeout 40m -skip '^TestNightly' ./qemu-tests/...
 
-test-nightly: deps ## boots that are too heavy for make test: a Raspberry Pi 3, the boot stage
+test-nightly: deps ## boots that are too heavy for make test: Raspberry Pis 3 and 5, the boot stage
 	$(GO) test -count=1 -v -timeout 60m -run '^TestNightly' ./qemu-tests
 
 bench: deps bin/weft ## print every figure as: name value unit

@@ -20,6 +20,7 @@ import (
 	"weft/netd/wireguard"
 	"weft/profiles"
 	"weft/qemu-tests/vm"
+	"weft/qemu-tests/vm/hub"
 	"weft/qemu-tests/vm/vmtest"
 )
 
@@ -50,7 +51,7 @@ func bootCluster(t *testing.T, file string) booted {
 	if err := f.OnSegment(guest.CardsOf); err != nil {
 		t.Fatal(err)
 	}
-	b := booted{frames: filepath.Join(t.TempDir(), "frames.pcap")}
+	var b booted
 	if b.members, err = f.Members(secrets); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,18 @@ func bootCluster(t *testing.T, file string) booted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frames, err := os.Create(b.frames)
+	b.frames = capture(t, segment)
+	for _, v := range vmtest.Cluster(t, segment, b.configs...).VMs {
+		b.nodes = append(b.nodes, watch(t, v))
+	}
+	return b
+}
+
+// capture writes the frames of a segment to a file until the end of the test, and
+// returns its path.
+func capture(t *testing.T, segment *hub.Segment) string {
+	t.Helper()
+	frames, err := os.Create(filepath.Join(t.TempDir(), "frames.pcap"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +84,7 @@ func bootCluster(t *testing.T, file string) booted {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = stop() })
-	for _, v := range vmtest.Cluster(t, segment, b.configs...).VMs {
-		b.nodes = append(b.nodes, watch(t, v))
-	}
-	return b
+	return frames.Name()
 }
 
 // basesOf builds the images that the nodes of a cluster share, from one lock,

@@ -1,8 +1,13 @@
 package qemutests
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,19 +16,33 @@ import (
 	"time"
 
 	"weft/boards"
+	"weft/builder/disk"
+	"weft/builder/fleet"
+	"weft/builder/guest"
 	"weft/builder/inspect"
 	"weft/builder/rpi"
+	"weft/profiles"
+	"weft/qemu-tests/lab"
 	"weft/qemu-tests/vm"
+	"weft/qemu-tests/vm/hub"
 	"weft/qemu-tests/vm/vmtest"
+	"weft/slot"
 )
 
-// piProfile has a network over vxlan, and the module of WireGuard beside it,
-// so that one boot proves both.
-const piProfile = `weft: profile/v1
-name: pi
-description: vxlan, with WireGuard beside it
-extends: vxlan
-modules: [wireguard]
+// piCluster is a Raspberry Pi, which gets its address by DHCP, and a machine
+// that has one. The profile and the board are still to be put in.
+const piCluster = `weft: cluster/v1
+name: pis
+profile: %s
+networks:
+  - {name: lab, prefixes: [192.0.2.0/24]}
+nodes:
+  - {name: pi, board: %s, addresses: [%s]}
+  - name: pc
+    board: x86-64-cloud
+    addresses: [192.0.2.20]
+    links:
+      - {match: {mac: "%s"}, dhcp4: false, dhcp6: false, routerAdvertisements: false, addresses: [192.0.2.20/24]}
 `
 
 const (
@@ -35,39 +54,22 @@ const (
 	piCPU      = 6 * time.Minute
 )
 
-// card copies an image to a card and returns it, and what the firmware of a
-// model would load from it, found in the copy.
-func card(t *testing.T, image, model string) (path string, start rpi.Start, boot fs.FS) {
+// loaded is what the firmware of a model would load from a card, found in the
+// card itself.
+func loaded(t *testing.T, path, model string) (start rpi.Start, boot fs.FS) {
 	t.Helper()
-	data, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path = filepath.Join(t.TempDir(), "card.img")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(path, cardSize); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	i, err := inspect.Open(f, cardSize)
+	f, size := openDisk(t, path)
+	i, err := inspect.Open(f, size)
 	if err != nil || len(i.Faults) > 0 {
 		t.Fatalf("%v, faults %v", err, i.Faults)
 	}
 	for _, s := range i.Starts {
 		if s.Model == model {
-			// What QEMU has to be told (qemu.append) does not get past the boot
-			// stage, so the slot is started without it.
-			return path, s.WithoutStage(), i.Boot
+			return s, i.Boot
 		}
 	}
 	t.Fatalf("the image is not for %s", model)
-	return "", rpi.Start{}, nil
+	return rpi.Start{}, nil
 }
 
 // extract copies a file of a boot partition.
@@ -84,52 +86,205 @@ func extract(t *testing.T, boot fs.FS, name string) string {
 	return to
 }
 
-// TestNightlyRaspberryPi3BootsWhatItsFirmwareWouldLoad boots kernel, initramfs,
-// device tree and command line that config.txt names, byte for byte, from the
-// card to a network that is ready.
-func TestNightlyRaspberryPi3BootsWhatItsFirmwareWouldLoad(t *testing.T) {
-	board, _, problems, err := boards.Find("rpi3")
+// shipped is a board that weft ships.
+func shipped(t *testing.T, name string) boards.Board {
+	t.Helper()
+	board, _, problems, err := boards.Find(name)
 	if err != nil || problems.Errors() != nil {
 		t.Fatal(err, problems)
 	}
-	image, err := build(board.Name, profileFile(t, "pi", piProfile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	disk, start, boot := card(t, image, "Raspberry Pi 3 Model B")
-	v := vmtest.Start(t, vm.Config{
+	return board
+}
+
+// pi is the emulated Raspberry Pi 3 that starts kernel, initramfs, device tree and
+// command line of the slot that a card's boot stage would start, byte for byte.
+func pi(t *testing.T, disk string, nic vm.NIC) vm.Config {
+	t.Helper()
+	board := shipped(t, "rpi3")
+	start, boot := loaded(t, disk, "Raspberry Pi 3 Model B")
+	// What QEMU has to be told (qemu.append) does not get past the boot stage,
+	// so slot A is started without it.
+	start = start.WithoutStage()
+	return vm.Config{
 		Name: "pi", Arch: "arm64", Accel: vm.TCG, Machine: board.QEMU.Machine, CPU: board.QEMU.CPU, Firmware: vm.NoFirmware,
 		Kernel: extract(t, boot, start.Kernel), Initrd: extract(t, boot, start.Initramfs), DeviceTree: extract(t, boot, start.DeviceTree),
 		CommandLine: strings.Join(append([]string{start.CommandLine}, board.QEMU.Append...), " "),
 		// Fewer than four CPUs QEMU refuses for this machine.
 		CPUs: 4, Memory: board.QEMU.Memory, SerialPort: board.QEMU.Serial, NoReboot: true,
-		Disks: []vm.Disk{{Path: disk}}, NICs: []vm.NIC{{}},
+		Disks: []vm.Disk{{Path: disk}}, NICs: []vm.NIC{nic},
 		CPULimit: piCPU, WallLimit: piPatience,
 		// The drivers of what QEMU does not emulate complain.
 		Faults: vm.FatalFaults(),
-	})
-	n := watch(t, v)
-	ctx, cancel := context.WithTimeout(vmtest.Context(t), piPatience)
-	defer cancel()
-	if _, err := n.Expect(ctx, regexp.MustCompile(`weft: ready in \d+\.\d\d s`)); err != nil {
+	}
+}
+
+// A Raspberry Pi 3 boots the system of its card, has its
+// address by DHCP and the time, and its pod and that of an x86-64 machine reach
+// each other through the network of the profile.
+func TestNightlyRaspberryPi3ReachesPods(t *testing.T) {
+	for _, profile := range []string{"vxlan", "wireguard"} {
+		t.Run(profile, func(t *testing.T) { raspberryPi3(t, profile) })
+	}
+}
+
+// piAndPC builds the images of a Raspberry Pi and of a machine beside it, and
+// returns the Raspberry Pi's card, which is longer than its image, and the
+// machine.
+func piAndPC(t *testing.T, board, profile string) (card string, pc vm.Config) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "pis.yaml")
+	text := fmt.Sprintf(piCluster, profile, board, lab.Node4.Addr(), macFor("pc", 0))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("ready with %.1f s of CPU", n.CPUSeconds())
+	f, err := fleet.Finder{Version: "test"}.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, _, err := f.Complete(fleet.Secrets{}, nil, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, err := f.Members(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := basesOf(t, f)
+	path := func(name string) string { return filepath.Join(dir, name+".img") }
+	for _, m := range members {
+		if err := guest.NodeImage(t.Context(), images[m.Base], path(m.Name), m.Node, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(path("pi"), cardSize); err != nil {
+		t.Fatal(err)
+	}
+	return path("pi"), vm.Config{Name: "pc", Accel: vm.TCG, Memory: clusterMemory, Disks: []vm.Disk{{Path: path("pc")}}}
+}
+
+// piLab is a segment with what gives a Raspberry Pi its address and the time, and
+// the file that its frames are written to.
+func piLab(t *testing.T) (segment *hub.Segment, l *lab.Lab, frames string) {
+	t.Helper()
+	segment = vmtest.Segment(t)
+	return segment, lab.New(t, segment, lab.Config{DHCP4: &lab.DHCP4{Time: true}, Clock: new(time.Duration)}), capture(t, segment)
+}
+
+// grownCard wants the data partition of a card to end where the card does.
+func grownCard(t *testing.T, card string) {
+	t.Helper()
+	if p := partition(t, card, disk.Data); p.Start+p.Size != cardSize {
+		t.Errorf("the data partition ends at %d, not at the end of the card, %d", p.Start+p.Size, cardSize)
+	}
+	tool(t, "fdisk", "sfdisk", "--verify", "--quiet", card)
+}
+
+// blessedInGap wants slot A of a card to be good.
+func blessedInGap(t *testing.T, card string) {
+	t.Helper()
+	f, _ := openDisk(t, card)
+	if r, err := slot.InGap.Load(f); err != nil || !r.A.Good {
+		t.Errorf("the slot record is %+v, %v", r, err)
+	}
+}
+
+// bothSent wants tunnel packets of both nodes on the wire, and no packet of a pod
+// outside.
+func bothSent(t *testing.T, frames, profile string) {
+	t.Helper()
+	port := map[string]uint16{"vxlan": profiles.DefaultPort, "wireguard": profiles.DefaultListenPort}[profile]
+	sent := datagrams(t, frames, port)
+	t.Logf("datagrams to port %d: %v", port, sent)
+	for _, from := range []netip.Addr{lab.Node4.Addr(), netip.MustParseAddr("192.0.2.20")} {
+		// A ping and an answer.
+		if sent[from] < 2 {
+			t.Errorf("%d datagrams of %s from %s", sent[from], profile, from)
+		}
+	}
+}
+
+func raspberryPi3(t *testing.T, profile string) {
+	card, pcConfig := piAndPC(t, "rpi3", profile)
+	segment, l, frames := piLab(t)
+	nic := vm.NIC{Segment: segment}
+	pcConfig.NICs = []vm.NIC{nic}
+	vms := vmtest.Cluster(t, segment, pi(t, card, nic), pcConfig).VMs
+	pi, pc := watch(t, vms[0]), watch(t, vms[1])
+	ctx, cancel := context.WithTimeout(vmtest.Context(t), piPatience)
+	defer cancel()
+	if _, err := pi.Expect(ctx, regexp.MustCompile(`weft: ready in \d+\.\d\d s`)); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("ready with %.1f s of CPU", pi.CPUSeconds())
+	pc.ready()
+	pc.reaches(1)
+	piSays(t, pi, map[string]string{
+		"the root on the card":         `root \d+ ms: mmcblk0p2`,
+		"the data partition":           `data partition \d+ ms: mmcblk0p4`,
+		"the data partition grown":     `grow data \d+ ms: mmcblk0p4 is now 124 MiB`,
+		"the file system grown":        `grow file system \d+ ms: 60 MiB more`,
+		"its node file":                `node pi \(node file\)`,
+		"an address by DHCP over USB":  `dhcp usb0 \d+ ms: ` + lab.Node4.String() + ` from ` + lab.Router4.String(),
+		"the driver of the USB device": `link usb0 \d+ ms: .* cdc_ether`,
+		"the network":                  `module ` + profile + ` \d+ ms`,
+		"its peer":                     `netd: 1 peers? programmed`,
+	})
+	if !heard(l, "NTP", 1) {
+		t.Errorf("nobody asked for the time: %v", l.Seen())
+	}
+	if _, err := pi.Expect(ctx, regexp.MustCompile(`slot a \d+ ms: blessed`)); err != nil {
+		t.Error(err)
+	}
+	pi.Kill()
+	blessedInGap(t, card)
+	grownCard(t, card)
+	bothSent(t, frames, profile)
+	pc.powerOff()
+}
+
+// piSays wants a Raspberry Pi's console to have said all of this, and to have
+// told of no problem but the watchdog that is kept from it.
+func piSays(t *testing.T, n node, said map[string]string) {
+	t.Helper()
 	console := n.Console()
-	for what, want := range map[string]string{
-		"the root on the card":        `root \d+ ms: mmcblk0p2`,
-		"the data partition":          `data partition \d+ ms: mmcblk0p4`,
-		"the data partition grown":    `grow data \d+ ms: mmcblk0p4 is now 124 MiB`,
-		"an address by DHCP over USB": `address usb0 \d+ ms: .*10\.0\.2\.15`,
-		"vxlan":                       `module vxlan \d+ ms`,
-		"WireGuard":                   `module wireguard \d+ ms`,
-		"netd":                        `netd: starting`,
-	} {
+	for what, want := range said {
 		if !regexp.MustCompile(want).MatchString(console) {
 			t.Errorf("%s: the console has no %q", what, want)
 		}
 	}
-	if strings.Contains(console, "weft: problem") {
-		t.Error("there was a problem")
+	for _, line := range regexp.MustCompile(`weft: \[[^\]]*\] problem: [^\r\n]*`).FindAllString(console, -1) {
+		if !strings.Contains(line, "driver bcm2835_wdt") {
+			t.Error(line)
+		}
 	}
+}
+
+// datagrams counts the UDP datagrams to a port by their senders, and fails the
+// test when a packet of a pod leaves the pod's node bare.
+func datagrams(t *testing.T, pcap string, port uint16) map[netip.Addr]int {
+	t.Helper()
+	f, err := os.Open(pcap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	count := map[netip.Addr]int{}
+	if err := eachFrame(f, func(frame []byte) {
+		p, ok := parse(frame)
+		switch {
+		case !ok:
+		case isPod(p.from):
+			// A node that is not yet done has no way to its own pods, and
+			// sends what comes for them to its router.
+			if node := map[byte]string{1: "pi", 2: "pc"}[p.from.As4()[2]]; bytes.Equal(frame[6:12], macFor(node, 0)) {
+				t.Errorf("a packet of a pod leaves %s bare: %s to %s", node, p.from, p.to)
+			}
+		case p.protocol == 17 && len(p.payload) >= 8 && binary.BigEndian.Uint16(p.payload[2:]) == port:
+			count[p.from]++
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return count
 }
