@@ -89,7 +89,7 @@ func layout(k Kernel, m Machine) (segments []segment, entry uint64, err error) {
 	}
 	var initrd []byte
 	if k.Initrd != nil {
-		if initrd, err = limited(k.Initrd, maxInitrd); err != nil {
+		if initrd, err = limited(k.Initrd, 0, maxInitrd); err != nil {
 			return nil, 0, fmt.Errorf("initramfs: %w", err)
 		}
 	}
@@ -188,7 +188,14 @@ func unpack(kernel io.Reader) ([]byte, error) {
 		}
 		plain = z
 	}
-	image, err := limited(plain, maxKernel)
+	// The header says how much room the kernel needs, which is a little more
+	// than it has bytes.
+	buffered := bufio.NewReader(plain)
+	var room uint64
+	if head, _ := buffered.Peek(headerSize); len(head) == headerSize {
+		room = min(binary.LittleEndian.Uint64(head[offsetImageSize:]), maxKernel)
+	}
+	image, err := limited(buffered, int(room), maxKernel)
 	if err != nil {
 		return nil, err
 	}
@@ -198,9 +205,11 @@ func unpack(kernel io.Reader) ([]byte, error) {
 	return image, nil
 }
 
-// limited reads all of r, which must not be longer than limit.
-func limited(r io.Reader, limit int64) ([]byte, error) {
+// limited reads all of r, which must not be longer than limit, and mostly is
+// not longer than room.
+func limited(r io.Reader, room int, limit int64) ([]byte, error) {
 	var b bytes.Buffer
+	b.Grow(room + bytes.MinRead)
 	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
 	if err == nil && n > limit {
 		err = fmt.Errorf("it has more than %d MiB", limit>>20)
