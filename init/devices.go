@@ -15,7 +15,8 @@ type devices struct {
 
 	mu      sync.Mutex
 	loader  *modules.Loader
-	waiting []string        // modaliases heard of before there was a loader
+	waiting []string        // modaliases heard of that have to wait for use
+	barred  []string        // folders of drivers whose devices wait for use
 	block   chan struct{}   // closed at the next change of a block device
 	buttons map[string]bool // watched, by name
 	inputs  int             // events of input devices so far
@@ -42,9 +43,14 @@ func (n *node) watchDevices() (*devices, error) {
 
 // use gives drivers to the devices that are there, those heard of so far, and
 // those to come.
-func (d *devices) use(l *modules.Loader) {
+func (d *devices) use(l *modules.Loader) { d.useBut(l) }
+
+// useBut gives drivers to the devices that are there, those heard of so far, and
+// those to come, but for devices whose drivers lie in folders of the kernel's
+// modules: they wait for use.
+func (d *devices) useBut(l *modules.Loader, folders ...string) {
 	d.mu.Lock()
-	d.loader = l
+	d.loader, d.barred = l, folders
 	waiting := d.waiting
 	d.waiting = nil
 	d.mu.Unlock()
@@ -88,7 +94,8 @@ func (d *devices) uses(l *modules.Loader) bool {
 func (d *devices) serve(modalias string) {
 	d.mu.Lock()
 	l := d.loader
-	if l == nil {
+	if l == nil || slices.ContainsFunc(d.barred, func(f string) bool { return l.ServesFrom(modalias, f) }) {
+		l = nil
 		d.waiting = append(d.waiting, modalias)
 	}
 	d.mu.Unlock()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -37,13 +38,22 @@ func (n *node) stage() {
 	if err != nil {
 		n.giveUp("%v", err)
 	}
-	if loader, err := newLoader(n.args.ModuleOptions); err != nil {
+	loader, err := newLoader(n.args.ModuleOptions)
+	if err != nil {
 		n.log.Problem("%v; only drivers built into the kernel work", err)
 	} else {
-		devices.use(loader)
+		if mode, _ := keep.Read(bootMode, 64); fromUSB(mode) {
+			devices.use(loader)
+		} else {
+			devices.useBut(loader, usbDrivers)
+		}
 		loader.LoadAll(listed(modulesLoad), modules.Urgent, n.driverLoaded)
 	}
-	part, err := devices.partition(n.ctx, id, rootWithin)
+	part, err := devices.partition(n.ctx, id, withoutUSB)
+	if err != nil && loader != nil {
+		devices.use(loader)
+		part, err = devices.partition(n.ctx, id, rootWithin)
+	}
 	if err != nil {
 		n.giveUp("the boot partition did not appear within %d s: %v", int(rootWithin.Seconds()), err)
 	}
@@ -99,6 +109,30 @@ func (n *node) stage() {
 	devices.hold()
 	n.log.Problem("%v; slot %s is entered with the kernel of the boot stage", refused, choice.Slot)
 	n.args = cmdline.Parse(line)
+}
+
+// The boot stage leaves USB alone unless the boot partition is there: what was
+// never in use, the slot's kernel finds as the firmware left it. A controller
+// that was has to be reset, which not every one does (QEMU's of a Raspberry Pi
+// 3 does not), and on some models the network is behind it.
+const (
+	usbDrivers = "kernel/drivers/usb/"
+	// withoutUSB is how long the boot partition may take without. A card needs
+	// a second.
+	withoutUSB = 5 * time.Second
+	// bootMode says what the firmware of a Raspberry Pi 4 or 5 has started from
+	// (Raspberry Pi documentation, "Device trees", /chosen/bootloader).
+	bootMode = "/proc/device-tree/chosen/bootloader/boot-mode"
+)
+
+// fromUSB reports whether a boot mode is a USB disk (the same documentation,
+// BOOT_ORDER: 4 is USB-MSD, 5 BCM-USB-MSD).
+func fromUSB(mode []byte) bool {
+	if len(mode) != 4 {
+		return false
+	}
+	n := binary.BigEndian.Uint32(mode)
+	return n == 4 || n == 5
 }
 
 // tryWithin is how long a slot's kernel may take until its own driver of the
