@@ -244,6 +244,14 @@ func TestNightlyBootStageStartsAndBlessesTheSlotOfACard(t *testing.T) {
 	} {
 		t.Logf("%s %.1f s", line.name, line.value)
 	}
+
+	// From a USB disk, which the boot stage takes in use when there is no other.
+	usb := s.cfg
+	usb.Disks = []vm.Disk{{Path: diskOf(s.cfg), Bus: "usb"}}
+	n = start(t, usb)
+	n.chooses("slot a, which is good")
+	n.powerOff()
+	n.noProblems()
 }
 
 // A slot B that hangs is given up after its tries, and slot A, which is good,

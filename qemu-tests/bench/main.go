@@ -28,7 +28,7 @@ func (m meter) figure(name string, value float64, unit string) {
 func main() {
 	boots := flag.Int("boots", 3, "how often each boot is measured; the median is printed")
 	board := flag.String("boards", boardName, "the boards whose images are booted, with commas between")
-	only := flag.String("only", "", "measure one part: build, boot, netd or flash")
+	only := flag.String("only", "", "measure one part: build, boot or netd")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -70,12 +70,7 @@ func measure(ctx context.Context, m meter, only string, boards []string, boots i
 		}
 	}
 	if wanted("netd") {
-		if err := measureNetd(ctx, m); err != nil {
-			return err
-		}
-	}
-	if wanted("flash") {
-		return measureFlash(ctx, m)
+		return measureNetd(ctx, m)
 	}
 	return nil
 }
