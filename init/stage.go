@@ -189,7 +189,7 @@ func loadSlot(name slot.Name) (line string, err error) {
 	if err != nil {
 		return "", err
 	}
-	line, err = choose.CommandLine(text, name, profiles.ArgRecord+"="+profiles.RecordInGap)
+	line, err = choose.CommandLine(text, name, profiles.ArgRecord+"="+profiles.RecordInGap, profiles.OpenTimeout)
 	if err != nil {
 		return "", err
 	}

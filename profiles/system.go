@@ -24,6 +24,12 @@ const (
 	// RecordInGap is the one value of ArgRecord: between the table of the disk
 	// that has the boot partition, and that disk's first partition.
 	RecordInGap = "gap"
+	// OpenTimeout is the kernel's own: for how many seconds it pets a
+	// watchdog that was running already, until a program does
+	// (Documentation/watchdog/watchdog-parameters.rst). The boot stage gives it
+	// to the slot, whose init opens the watchdog as the first thing it does in
+	// its root, and has given up a root that did not come by then.
+	OpenTimeout = "watchdog.open_timeout=120"
 )
 
 // System describes an image to the node that runs it.

@@ -209,7 +209,7 @@ var faults = []struct {
 	{"a slot's kernel that is none", func(c *card) { c.write("weft/a/vmlinuz", []byte("MZ no kernel")) }, "slot a: kernel weft/a/vmlinuz: no arm64 Image"},
 	{"a slot's empty initramfs", func(c *card) { c.write("weft/a/initrd", nil) }, "slot a: initramfs weft/a/initrd is empty"},
 	{"a slot's command line of two lines", func(c *card) { c.edit(lineA, "console=tty0", "\nconsole=tty0") }, "slot a: command line weft/a/cmdline.txt has more than one line"},
-	{"a slot's command line that is too long", func(c *card) { c.edit(lineA, "panic=10", strings.Repeat("x", 1900)) }, "with those of the boot stage the kernel takes 2031"},
+	{"a slot's command line that is too long", func(c *card) { c.edit(lineA, "panic=10", strings.Repeat("x", 1900)) }, "with those of the boot stage the kernel takes 2005"},
 	{"a slot that takes itself for another", func(c *card) { c.edit(lineA, "weft.slot=a", "weft.slot=b") }, "weft.slot=a is missing"},
 	{"the root of another disk", func(c *card) { c.edit(lineA, "root=PARTUUID=", "root=PARTUUID=0") }, "root=PARTUUID=0"},
 	{"a root that is the data partition", func(c *card) { c.edit(lineA, "-02 ", "-04 ") }, "is no such partition"},
@@ -318,7 +318,7 @@ func inspected(t *testing.T, f *os.File, size int64) {
 	for _, want := range []string{
 		", MBR, ", "Raspberry Pi 3 Model A+\n    starts with   bootcode.bin, start.elf, fixup.dat\n",
 		"device tree   weft/boot/bcm2837-rpi-3-b.dtb (Raspberry Pi 3 Model B)", "weft.stage weft.boot=",
-		"slot a: to prove itself, 3 tries left\n    kernel        weft/a/vmlinuz", "weft.record=gap", "cgroup_enable=memory", "/LICENCE.firmware",
+		"slot a: to prove itself, 3 tries left\n    kernel        weft/a/vmlinuz", "weft.record=gap", "watchdog.open_timeout=120", "cgroup_enable=memory", "/LICENCE.firmware",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, text.String())

@@ -12,8 +12,8 @@ import (
 	"weft/slot"
 )
 
-// recordArgument is what the boot stage adds to the command line of a slot.
-const recordArgument = " " + profiles.ArgRecord + "=" + profiles.RecordInGap
+// stageAdds is what the boot stage adds to the command line of a slot.
+const stageAdds = " " + profiles.ArgRecord + "=" + profiles.RecordInGap + " " + profiles.OpenTimeout
 
 // A Slot is what the boot stage would start of a slot: paths on the boot
 // partition, empty when there are none.
@@ -102,11 +102,11 @@ func findSlot(l disk.Layout, boot fs.FS, n slot.Name, kernels map[string]error) 
 		return s, faults
 	}
 	s.CommandLineFile = name
-	line, wrong := oneLine(string(data), slot.MaxCommandLine-len(recordArgument), "the boot stage")
+	line, wrong := oneLine(string(data), slot.MaxCommandLine-len(stageAdds), "the boot stage")
 	for _, what := range wrong {
 		fault("command line %s %s", name, what)
 	}
-	s.CommandLine = line + recordArgument
+	s.CommandLine = line + stageAdds
 	for _, err := range arguments(l, line, slotPartitions(n)) {
 		fault("command line %s: %w", name, err)
 	}
