@@ -44,7 +44,7 @@ func bootCluster(t *testing.T, file string) booted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets, _, err := f.Complete(fleet.Secrets{}, nil, rand.Reader)
+	secrets, _, err := f.Complete(fleet.Secrets{}, fleet.Rotation{}, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -142,7 +142,7 @@ func piAndPC(t *testing.T, board, profile string) (card string, pc vm.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets, _, err := f.Complete(fleet.Secrets{}, nil, rand.Reader)
+	secrets, _, err := f.Complete(fleet.Secrets{}, fleet.Rotation{}, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

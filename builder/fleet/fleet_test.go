@@ -58,7 +58,7 @@ func chance() *bytes.Reader {
 // complete makes all keys of a fleet.
 func complete(t *testing.T, f *Fleet, s Secrets, rotate ...string) (Secrets, []string) {
 	t.Helper()
-	s, made, err := f.Complete(s, rotate, chance())
+	s, made, err := f.Complete(s, Rotation{Nodes: rotate}, chance())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +137,29 @@ func TestKeysThatAreThereStay(t *testing.T) {
 	if strings.Contains(fmt.Sprint(made), turned.WireGuard["pi-1"]) {
 		t.Error("the key is told")
 	}
-	_, _, err := f.Complete(first, []string{"pi-3"}, chance())
+	_, _, err := f.Complete(first, Rotation{Nodes: []string{"pi-3"}}, chance())
 	refused(t, err, `there is no node "pi-3"`, "did you mean")
+}
+
+func TestWhatAllNodesShareIsReplacedWhenAsked(t *testing.T) {
+	maker := finder
+	maker.NewSecrets = true
+	f, err := maker.Read(write(t, t.TempDir(), "home.yaml", strings.NewReplacer("profile: wireguard", "profile: k3s-flannel-vxlan\nsecrets: home.secrets",
+		"name: pi-1,", "name: pi-1, role: server,").Replace(wireguardFile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := complete(t, f, Secrets{Token: "00112233445566778899aabbccddeeff"})
+	next, made, err := f.Complete(first, Rotation{Token: true}, chance())
+	if err != nil || next.Token == first.Token || next.Token == "" {
+		t.Errorf("the token is replaced: %t, %v", next.Token != first.Token, err)
+	}
+	if len(made) != 1 || made[0] != "the token that nodes join Kubernetes with, in place of the old one" {
+		t.Errorf("made %q", made)
+	}
+	if _, _, err := f.Complete(first, Rotation{PSK: true}, chance()); err == nil || !strings.Contains(err.Error(), "no profile of cluster home has a pre-shared key") {
+		t.Errorf("a key that nothing uses: %v", err)
+	}
 }
 
 func TestMissingKeysAreRefusedWithTheWayOut(t *testing.T) {

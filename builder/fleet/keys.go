@@ -44,10 +44,19 @@ func needsOf(p profiles.Profile) needs {
 	return n
 }
 
+// A Rotation says which secrets are made anew though they are there.
+type Rotation struct {
+	// Nodes are the names of nodes whose WireGuard keys are.
+	Nodes []string
+	// PSK says that the pre-shared keys are, Token that what nodes join
+	// Kubernetes with is.
+	PSK, Token bool
+}
+
 // Complete adds the secrets that the cluster needs and s lacks, out of random
-// bytes. Nodes of rotate get new keys; they must be the cluster's. It returns
-// what it made, in words that tell no secret, and leaves s as it was.
-func (f *Fleet) Complete(s Secrets, rotate []string, random io.Reader) (Secrets, []string, error) {
+// bytes, and those that are to be replaced. It returns what it made, in words
+// that tell no secret, and leaves s as it was.
+func (f *Fleet) Complete(s Secrets, rotate Rotation, random io.Reader) (Secrets, []string, error) {
 	var made []string
 	s.WireGuard = maps.Clone(s.WireGuard)
 	if s.WireGuard == nil {
@@ -56,7 +65,7 @@ func (f *Fleet) Complete(s Secrets, rotate []string, random io.Reader) (Secrets,
 	known := map[string]bool{}
 	for i, n := range f.Cluster.Nodes {
 		known[n.Name] = true
-		again := slices.Contains(rotate, n.Name)
+		again := slices.Contains(rotate.Nodes, n.Name)
 		keys := needsOf(f.Bases[f.base[i]].profile).keys
 		if again && !keys {
 			return s, nil, fmt.Errorf("node %s has no key in the secrets: its profile has no backend wireguard with a list of peers", n.Name)
@@ -79,17 +88,17 @@ func (f *Fleet) Complete(s Secrets, rotate []string, random io.Reader) (Secrets,
 		s.WireGuard[n.Name] = key
 		made = append(made, what)
 	}
-	for _, name := range rotate {
+	for _, name := range rotate.Nodes {
 		if !known[name] {
 			return s, nil, f.unknown(name)
 		}
 	}
-	more, err := f.shared(&s, random)
+	more, err := f.shared(&s, rotate, random)
 	return s, append(made, more...), err
 }
 
 // shared adds what all nodes have in common.
-func (f *Fleet) shared(s *Secrets, random io.Reader) (made []string, err error) {
+func (f *Fleet) shared(s *Secrets, rotate Rotation, random io.Reader) (made []string, err error) {
 	var all needs
 	for _, b := range f.Bases {
 		n := needsOf(b.profile)
@@ -97,19 +106,29 @@ func (f *Fleet) shared(s *Secrets, random io.Reader) (made []string, err error) 
 		all.ipsecPSK = all.ipsecPSK || n.ipsecPSK
 		all.token = all.token || n.token
 	}
+	switch {
+	case rotate.PSK && !all.wireguardPSK && !all.ipsecPSK:
+		return nil, fmt.Errorf("no profile of cluster %s has a pre-shared key in the secrets", f.Cluster.Name)
+	case rotate.Token && !all.token:
+		return nil, fmt.Errorf("no profile of cluster %s has a Kubernetes whose token is in the secrets", f.Cluster.Name)
+	}
 	for _, secret := range []struct {
 		needed bool
+		again  bool
 		at     *string
 		bytes  int
 		write  func([]byte) string
 		what   string
 	}{
-		{all.wireguardPSK, &s.WireGuardPSK, keyLength, base64.StdEncoding.EncodeToString, "the pre-shared key of WireGuard"},
-		{all.ipsecPSK, &s.IPsecPSK, ipsecBytes, hex.EncodeToString, "the pre-shared key of IPsec"},
-		{all.token, &s.Token, tokenBytes, hex.EncodeToString, "the token that nodes join Kubernetes with"},
+		{all.wireguardPSK, rotate.PSK, &s.WireGuardPSK, keyLength, base64.StdEncoding.EncodeToString, "the pre-shared key of WireGuard"},
+		{all.ipsecPSK, rotate.PSK, &s.IPsecPSK, ipsecBytes, hex.EncodeToString, "the pre-shared key of IPsec"},
+		{all.token, rotate.Token, &s.Token, tokenBytes, hex.EncodeToString, "the token that nodes join Kubernetes with"},
 	} {
-		if !secret.needed || *secret.at != "" {
+		if !secret.needed || *secret.at != "" && !secret.again {
 			continue
+		}
+		if *secret.at != "" {
+			secret.what += ", in place of the old one"
 		}
 		b, err := randomBytes(random, secret.bytes)
 		if err != nil {

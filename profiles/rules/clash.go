@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"weft/document"
+	"weft/profiles"
 )
 
 // clashes finds what two nodes of a cluster file both have and only one may.
@@ -30,8 +31,15 @@ func clashes(s *Subject) document.Problems {
 		prefix netip.Prefix
 	}
 	var parts []part
+	vteps := map[string]string{} // names, by the address that follows from them
 	for i, n := range s.Cluster.Nodes {
 		path := document.Index("nodes", i)
+		mac := profiles.VTEPMAC(n.Name).String()
+		if before, there := vteps[mac]; there && before != n.Name { // else F2 says it
+			found = append(found, s.Doc.Problem(path+".name", fmt.Sprintf("%s and %s have the tunnel address %s", before, n.Name, mac)).
+				WithNote("which follows from their names").WithFix("give one of them another name"))
+		}
+		vteps[mac] = n.Name
 		for j, p := range n.Subnets {
 			for _, other := range parts {
 				if other.node != i && other.prefix.Overlaps(p) {

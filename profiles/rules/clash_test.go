@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"weft/profiles/cluster"
@@ -28,5 +29,19 @@ func TestClashesOfNodesAreFoundWhereTheyStand(t *testing.T) {
 				t.Errorf("found %+v", found)
 			}
 		})
+	}
+}
+
+// The names were found by trying: of 18 million, two have one address.
+func TestNamesWithOneTunnelAddressAreFound(t *testing.T) {
+	text := "weft: cluster/v1\nname: home\nprofile: vxlan\nnodes:\n  - {name: node-15968707}\n  - {name: node-17921966}\n"
+	parsed, d, problems := cluster.Read("home.yaml", []byte(text))
+	if problems.Errors() != nil {
+		t.Fatal(problems)
+	}
+	found := clashes(&Subject{Cluster: &parsed, Doc: d})
+	if len(found) != 1 || found[0].Line != 6 || found[0].Column != 12 ||
+		!strings.HasPrefix(found[0].Message, "node-15968707 and node-17921966 have the tunnel address ") {
+		t.Errorf("found %+v", found)
 	}
 }

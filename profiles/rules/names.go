@@ -38,7 +38,7 @@ func nameRules() []Rule {
 			node:   sharedName,
 		},
 		{
-			ID: "F4", Title: "no two nodes of a cluster have one pod subnet, WireGuard key, hardware address or address of a link",
+			ID: "F4", Title: "no two nodes of a cluster have one pod subnet, WireGuard key, tunnel address, hardware address or address of a link",
 			Why:    "Of two, one takes the packets of both, or neither gets any.",
 			Source: "WireGuard paper, section 2; IEEE 802, section 8.2; RFC 5227",
 			Bad:    Example{Cluster: "nodes:\n  - {name: node-1, role: server, addresses: [192.168.1.11], links: [{match: {mac: \"02:00:00:00:00:01\"}}]}\n  - {name: node-2, role: agent, addresses: [192.168.1.12], links: [{match: {mac: \"02:00:00:00:00:01\"}}]}\n"},

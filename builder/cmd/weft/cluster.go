@@ -43,7 +43,7 @@ weft build CLUSTER.yaml, and booted in QEMU by weft run CLUSTER.yaml.`,
 
 // keysCommand is weft cluster keys.
 func (a *app) keysCommand() *cobra.Command {
-	var rotate []string
+	var rotate fleet.Rotation
 	cmd := &cobra.Command{
 		Use:   "keys CLUSTER.yaml",
 		Short: "Make the keys that a cluster's nodes need and lack",
@@ -56,7 +56,11 @@ beside it, which only its owner reads. Keys are never printed. weft build and
 weft run put each node's into its node file, from where they move to its data
 partition at the first boot, and the public keys into the lists of peers.
 
-After --rotate, the nodes need new node files: all list the new key.`,
+After --rotate, the nodes need new node files: all list the new key. So they do
+after --rotate-psk: nodes with the old one and nodes with the new one do not
+reach each other. After --rotate-token, tell the cluster first (on a server:
+k3s token rotate --new-token, or rke2 token rotate --new-token); then all nodes
+need new node files, since each starts with the token it has.`,
 		Example: `  weft cluster keys home.yaml
   weft cluster keys home.yaml --rotate pi-2`,
 		Args:              oneArg("cluster file"),
@@ -65,13 +69,15 @@ After --rotate, the nodes need new node files: all list the new key.`,
 			return a.makeKeys(args[0], rotate)
 		},
 	}
-	cmd.Flags().StringSliceVar(&rotate, "rotate", nil, "give this node a new WireGuard key")
+	cmd.Flags().StringSliceVar(&rotate.Nodes, "rotate", nil, "give this node a new WireGuard key")
+	cmd.Flags().BoolVar(&rotate.PSK, "rotate-psk", false, "make a new pre-shared key")
+	cmd.Flags().BoolVar(&rotate.Token, "rotate-token", false, "make a new token for nodes to join Kubernetes with")
 	a.identityFlag(cmd)
 	return cmd
 }
 
 // makeKeys completes the secrets of a cluster.
-func (a *app) makeKeys(file string, rotate []string) error {
+func (a *app) makeKeys(file string, rotate fleet.Rotation) error {
 	// A file that is named and not there yet is what this is for.
 	f, err := a.newFleet(file)
 	if err != nil {
