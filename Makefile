@@ -68,7 +68,7 @@ figures: ## lines of tests for each line of init's pure parts, by package
 lint: ## gofmt, vet, staticcheck, tidy
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt -w the files above" >&2; exit 1; }
 	$(GO) vet ./...
-	GOOS=darwin $(GO) vet ./builder/flash
+	GOOS=darwin $(GO) vet ./builder/flash ./builder/cmd/weft
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 
