@@ -135,7 +135,7 @@ var piCases = []struct{ rule, name, from, breaks, keeps string }{
 	{"HW15", "no firmware", "raspi-firmware", "''", "raspi-firmware2"},
 	{"HW15", "no section for the firmware", pi[strings.Index(pi, "raspberryPi:"):strings.Index(pi, "qemu:")], "", "raspberryPi: {package: raspi-firmware, serial: false}\n"},
 	{"HW15", "an unknown word for HDMI", "serial: true", "hdmi: yes please", "serial: false\n  hdmi: off"},
-	{"HW15", "an unknown word for the boot stage", "serial: true", "bootStage: tryboot", "serial: false\n  bootStage: off"},
+	{"HW15", "an unknown word for the boot stage", "serial: true", "bootStage: tryboot", "serial: false\n  bootStage: on"},
 	{"HW15", "too little for the graphics processor", "gpuMemory: 32", "gpuMemory: 31", "gpuMemory: 512"},
 	{"HW15", "too much for the graphics processor", "gpuMemory: 32", "gpuMemory: 513", "gpuMemory: 64"},
 	{"HW15", "a fan on the pins of the EEPROM", "gpio: 14", "gpio: 1", "gpio: 2"},

@@ -58,8 +58,9 @@ type RaspberryPi struct {
 	PCIe *PCIe `yaml:"pcie,omitempty"`
 	// BootStage is on to have a small system start first, which chooses the
 	// slot, counts its tries and starts its kernel, so that a slot that does
-	// not come up loses to the other; off to have the firmware start slot A;
-	// on when empty. It costs the start of a second kernel.
+	// not come up loses to the other; off to have the firmware start slot A.
+	// Off when empty: it costs the start of a second kernel, and no hardware
+	// has been seen to do it.
 	BootStage string `yaml:"bootStage,omitempty"`
 	// USBBoot lets a Raspberry Pi 3 boot from USB disks. It burns a fuse in
 	// the chip at the first boot, which cannot be undone. Others do not need
@@ -85,7 +86,7 @@ const (
 )
 
 // Staged reports whether the boot stage chooses the slot.
-func (r RaspberryPi) Staged() bool { return r.BootStage != BootStageOff }
+func (r RaspberryPi) Staged() bool { return r.BootStage == BootStageOn }
 
 // An Overlay is a change to the device tree that the firmware applies.
 type Overlay struct {

@@ -23,14 +23,13 @@ var notEmulated = []string{
 	"soc/serial@7e215040",           // interrupts without end
 }
 
-// pi4 is the emulated Raspberry Pi 4 that starts kernel, initramfs and command line
-// of the slot that a card's boot stage would start, and the device tree less what
-// is not emulated. The card is a USB disk: the slot's regulators hang on the
-// firmware, which QEMU answers with errors for.
+// pi4 is the emulated Raspberry Pi 4 that starts kernel, initramfs and command
+// line of the slot, and the device tree less what is not emulated. The card is a
+// USB disk: the slot's regulators hang on the firmware, which QEMU answers with
+// errors for.
 func pi4(t *testing.T, card string, nic vm.NIC) vm.Config {
 	t.Helper()
 	start, boot := loaded(t, card, "Raspberry Pi 4 Model B")
-	start = start.WithoutStage()
 	tree := extract(t, boot, start.DeviceTree)
 	data, err := os.ReadFile(tree)
 	if err != nil {

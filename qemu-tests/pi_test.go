@@ -26,7 +26,6 @@ import (
 	"weft/qemu-tests/vm"
 	"weft/qemu-tests/vm/hub"
 	"weft/qemu-tests/vm/vmtest"
-	"weft/slot"
 )
 
 // piCluster is a Raspberry Pi, which gets its address by DHCP, and a machine
@@ -102,9 +101,6 @@ func pi(t *testing.T, disk string, nic vm.NIC) vm.Config {
 	t.Helper()
 	board := shipped(t, "rpi3")
 	start, boot := loaded(t, disk, "Raspberry Pi 3 Model B")
-	// What QEMU has to be told (qemu.append) does not get past the boot stage,
-	// so slot A is started without it.
-	start = start.WithoutStage()
 	return vm.Config{
 		Name: "pi", Arch: "arm64", Accel: vm.TCG, Machine: board.QEMU.Machine, CPU: board.QEMU.CPU, Firmware: vm.NoFirmware,
 		Kernel: extract(t, boot, start.Kernel), Initrd: extract(t, boot, start.Initramfs), DeviceTree: extract(t, boot, start.DeviceTree),
@@ -180,15 +176,6 @@ func grownCard(t *testing.T, card string) {
 	tool(t, "fdisk", "sfdisk", "--verify", "--quiet", card)
 }
 
-// blessedInGap wants slot A of a card to be good.
-func blessedInGap(t *testing.T, card string) {
-	t.Helper()
-	f, _ := openDisk(t, card)
-	if r, err := slot.InGap.Load(f); err != nil || !r.A.Good {
-		t.Errorf("the slot record is %+v, %v", r, err)
-	}
-}
-
 // bothSent wants tunnel packets of both nodes on the wire, and no packet of a pod
 // outside.
 func bothSent(t *testing.T, frames, profile string) {
@@ -227,9 +214,6 @@ func reachesPods(t *testing.T, board, profile, disk, card string, emulated func(
 	t.Logf("ready with %.1f s of CPU", pi.CPUSeconds())
 	pc.ready()
 	pc.reaches(1)
-	if _, err := pi.Expect(ctx, regexp.MustCompile(`slot a \d+ ms: blessed`)); err != nil {
-		t.Error(err)
-	}
 	piSays(t, pi, map[string]string{
 		"the root on the card":         `root \d+ ms: ` + disk + `2`,
 		"the data partition":           `data partition \d+ ms: ` + disk + `4`,
@@ -245,7 +229,6 @@ func reachesPods(t *testing.T, board, profile, disk, card string, emulated func(
 		t.Errorf("nobody asked for the time: %v", l.Seen())
 	}
 	pi.Kill()
-	blessedInGap(t, image)
 	grownCard(t, image)
 	bothSent(t, frames, profile)
 	pc.powerOff()

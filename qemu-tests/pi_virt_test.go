@@ -38,11 +38,10 @@ func TestNightlyRaspberryPi5sImageComesUpOnVirt(t *testing.T) {
 }
 
 // comesUpOnVirt starts on the machine virt what config.txt of the image for a
-// Raspberry Pi names, the boot stage, which starts slot A: that is blessed, its
-// data partition reaches the end of the disk, its pod and that of an x86-64
-// machine reach each other, and all is sound when it is off. Then the slot is
-// started once more, from a disk on another bus that the model has, and is the
-// same node.
+// Raspberry Pi names, slot A: its data partition reaches the end of the disk,
+// its pod and that of an x86-64 machine reach each other, and all is sound when
+// it is off. Then it is started once more, from a disk on another bus that the
+// model has, and is the same node.
 func comesUpOnVirt(t *testing.T, name, model, profile, bus string) {
 	board := shipped(t, name)
 	card, pcConfig := piAndPC(t, name, profile)
@@ -54,11 +53,7 @@ func comesUpOnVirt(t *testing.T, name, model, profile, bus string) {
 	vms := vmtest.Cluster(t, segment, virtualPi(t, board, first, boot, vm.Disk{Path: card}, nic), pcConfig).VMs
 	pi, pc := watch(t, vms[0]), watch(t, vms[1])
 	id := pi.identity()
-	if want, got := []string{"slot a, try 1, 2 left"}, pi.chosen(); !slices.Equal(got, want) {
-		t.Errorf("the boot stage chose %q, want %q", got, want)
-	}
 	pi.ready()
-	pi.blessed()
 	t.Logf("ready with %.1f s of CPU", pi.CPUSeconds())
 	pi.reaches(1)
 	pc.ready()
@@ -72,7 +67,6 @@ func comesUpOnVirt(t *testing.T, name, model, profile, bus string) {
 	pc.noProblems()
 	bothSent(t, frames, profile)
 
-	blessedInGap(t, card)
 	grownCard(t, card)
 	soundData(t, card)
 	soundBoot(t, card)
@@ -82,7 +76,7 @@ func comesUpOnVirt(t *testing.T, name, model, profile, bus string) {
 		t.Errorf("the file system on %d bytes is %+v", now.Size, image.Data)
 	}
 
-	again := start(t, virtualPi(t, board, first.WithoutStage(), boot, vm.Disk{Path: card, Bus: bus}, nic))
+	again := start(t, virtualPi(t, board, first, boot, vm.Disk{Path: card, Bus: bus}, nic))
 	if now := again.identity(); now.UUID != id.UUID || now.Hostname != id.Hostname || now.MachineID != id.MachineID {
 		t.Errorf("the node is %+v, was %+v", now, id)
 	}

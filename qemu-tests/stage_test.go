@@ -37,7 +37,7 @@ func stage(t *testing.T) staged {
 		t.Fatal(err)
 	}
 	own := strings.NewReplacer(
-		"name: rpi4\n", "name: virtual\n",
+		"name: rpi4\n", "name: virtual\n", "raspberryPi:\n", "raspberryPi:\n  bootStage: on\n",
 		"    - bcm2835_wdt\n", "    - bcm2835_wdt\n    - i6300esb\n",
 		"consoles: [tty0, ", `consoles: [tty0, "ttyAMA0,115200", `,
 	).Replace(string(text))

@@ -220,7 +220,11 @@ var faults = []struct {
 }
 
 func TestEveryFaultOfAFinishedImageIsFoundByName(t *testing.T) {
-	result := buildtest.Image(t, "rpi3", "vxlan")
+	p := buildtest.Plan(t, "rpi3", "vxlan")
+	pi := *p.Board.RaspberryPi
+	pi.BootStage = boards.BootStageOn
+	p.Board.RaspberryPi = &pi
+	result := buildtest.Build(t, buildtest.Options(t, p, buildtest.CacheDir(t), t.TempDir()))
 	f, err := os.Open(result.Path)
 	if err != nil {
 		t.Fatal(err)
@@ -282,9 +286,6 @@ func TestEveryFaultOfAFinishedImageIsFoundByName(t *testing.T) {
 
 func TestABoardWithoutTheBootStageStartsSlotA(t *testing.T) {
 	p := buildtest.Plan(t, "rpi3", "vxlan")
-	pi := *p.Board.RaspberryPi
-	pi.BootStage = boards.BootStageOff
-	p.Board.RaspberryPi = &pi
 	result := buildtest.Build(t, buildtest.Options(t, p, buildtest.CacheDir(t), t.TempDir()))
 	f, err := os.Open(result.Path)
 	if err != nil {
