@@ -77,6 +77,8 @@ type system struct {
 	// blessing is held while the slot is blessed, and for good once the node
 	// leaves its disks: no boot partition is mounted behind its back.
 	blessing sync.Mutex
+	// keeping is held while state is written to the data partition.
+	keeping sync.Mutex
 
 	modules    moduleNotes
 	disk       diskNotes

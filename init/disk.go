@@ -132,8 +132,10 @@ func (s *system) fillData(d *status.Document) {
 }
 
 // keepState writes state of the node, with the reserve's room if there is no
-// other.
+// other; one at a time, as package keep wants it.
 func (s *system) keepState(save func() error) error {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
 	full, err := storage.Keep(reserveFile, save)
 	if full && err == nil {
 		s.log.Problem("the data partition is full; the room kept for the node's own state was used")

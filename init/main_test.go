@@ -17,6 +17,7 @@ import (
 	"weft/event"
 	"weft/init/cmdline"
 	"weft/init/identity"
+	"weft/init/keep"
 	"weft/init/modules"
 	"weft/init/power"
 	"weft/init/ready"
@@ -79,6 +80,23 @@ func TestARaspberryPisSlotIsNotBlessed(t *testing.T) {
 	s.bless()
 	if text := r.text(); text != "" {
 		t.Errorf("it says %q", text)
+	}
+}
+
+// The time is kept by a ticker, when a server has set it, and at the end; two of
+// them may come at once.
+func TestStateIsWrittenByOneAtATime(t *testing.T) {
+	var r record
+	s := r.system()
+	path := filepath.Join(t.TempDir(), "clock")
+	failed := make(chan error)
+	for range 32 {
+		go func() { failed <- s.keepState(func() error { return keep.Write(path, []byte("now"), 0o644) }) }()
+	}
+	for range 32 {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
 	}
 }
 
