@@ -59,7 +59,7 @@ bench: deps bin/weft ## print every figure as: name value unit
 
 BOOTS  ?= 5
 BOARDS ?= x86-64-cloud
-bench-boot: deps bin/weft ## QEMU's CPU and wall seconds to each milestone of a boot: median of BOOTS (5), of BOARDS
+bench-boot: deps bin/weft ## QEMU's CPU and wall seconds to each milestone of a boot: median of BOOTS (5), of BOARDS (a,b)
 	@$(GO) run ./qemu-tests/bench -only boot -boots $(BOOTS) -boards $(BOARDS)
 
 figures: ## lines of tests for each line of init's pure parts, by package

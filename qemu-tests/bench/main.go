@@ -28,8 +28,12 @@ func (m meter) figure(name string, value float64, unit string) {
 func main() {
 	boots := flag.Int("boots", 3, "how often each boot is measured; the median is printed")
 	board := flag.String("boards", boardName, "the boards whose images are booted, with commas between")
-	only := flag.String("only", "", "measure one part: build, boot or netd")
+	only := flag.String("only", "", "measure one part: build, boot, flash or netd")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %q is no flag; write boards with commas between\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := measure(ctx, meter{os.Stdout}, *only, strings.Split(*board, ","), *boots); err != nil {
