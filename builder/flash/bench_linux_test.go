@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 // BenchmarkAgainstDd writes images of 1 GiB, about 96 MiB of it data, by weft,
 // verified, and by dd to the same device: make bench-flash. One is a disk like
 // weft's own, of whose holes few mean something; the other has no table, so
-// that all holes are made zero and looked at. It prints medians.
+// that all holes are made zero and looked at. It prints
+// medians, and how much weft sent and read, which no busy machine changes.
 func BenchmarkAgainstDd(b *testing.B) {
 	b.Run("weft", func(b *testing.B) {
 		path, _ := wefts{label: bootLabel, boot: 128, slot: 383, data: 128, inBoot: 36, inRoot: 60, name: disk.Data}.write(b)
@@ -46,12 +48,18 @@ func againstDd(b *testing.B, kind, path string) {
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
 		b.Fatal(err)
 	}
-	var weft, dd []time.Duration
+	var (
+		weft, dd []time.Duration
+		sent     int64
+		read     atomic.Int64
+	)
 	for b.Loop() {
 		started := time.Now()
-		if _, _, err := flash(b, path, d, Options{}); err != nil {
+		_, r, err := flash(b, path, d, Options{Wrap: func(d Disk) Disk { return counting{d, &read} }})
+		if err != nil {
 			b.Fatal(err)
 		}
+		sent = r.Written
 		weft = append(weft, time.Since(started))
 		started = time.Now()
 		if out, err := exec.Command("dd", "if="+path, "of="+d.Path, "bs=4M", "conv=fsync").CombinedOutput(); err != nil {
@@ -86,8 +94,21 @@ func againstDd(b *testing.B, kind, path string) {
 		{"dd", size / median(dd), "MiB/s"},
 		{"ratio", ratio, "times-dd"},
 		{"memory", peak / 1024, "MiB"},
+		{"sent", float64(sent) / mib, "MiB"},
+		{"read", float64(read.Load()) / float64(len(weft)) / mib, "MiB"},
 	} {
 		fmt.Printf("%-44s %10.4g %s\n", "flash."+kind+"."+f.name, f.value, f.unit)
 	}
 	b.ReportMetric(ratio, "times-dd")
+}
+
+// A counting disk says how much was read from it.
+type counting struct {
+	Disk
+	read *atomic.Int64
+}
+
+func (c counting) ReadAt(b []byte, off int64) (int, error) {
+	c.read.Add(int64(len(b)))
+	return c.Disk.ReadAt(b, off)
 }

@@ -240,7 +240,7 @@ func (f *faulty) Present() bool { return !f.pulled && f.Disk.Present() }
 
 func TestCorruptionBetweenWriteAndVerifyIsFoundAtItsByte(t *testing.T) {
 	raw := image(t, 1)
-	for name, at := range map[string]int64{"in data": 3*mib + 77, "in a hole": 12*mib + 5, "in the table": 600, "at the end of the card": 100*mib - 3} {
+	for name, at := range map[string]int64{"in data": 3*mib + 77, "in a hole": 12*mib + 5, "at the end of a chunk of a hole": 16*mib - 77, "in the table": 600, "at the end of the card": 100*mib - 3} {
 		t.Run(name, func(t *testing.T) {
 			d, card := loop(t, 100*mib)
 			corrupt := func() {
@@ -323,6 +323,74 @@ func TestInterruptedWriteLeavesACardThatDoesNotBoot(t *testing.T) {
 	}
 	equal(t, card, raw)
 }
+
+func TestHeadIsNotBelievedWhileAnythingElseIsWrong(t *testing.T) {
+	raw, state := image(t, 1), t.TempDir()
+	d, card := loop(t, 100*mib)
+	s, err := OpenSource(t.Context(), raw, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// All is written, and the user interrupts the verifying.
+	ctx, stop := context.WithCancel(t.Context())
+	_, _, err = Flash(ctx, Host(), s, d, Options{StateDir: state, Report: progress.Discard, Wrap: func(d Disk) Disk { return &faulty{Disk: d, corrupt: stop} }}, false)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	equal(t, card, raw)
+	f, err := os.OpenFile(card, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("elsewhere"), 3*mib); err != nil {
+		t.Fatal(err)
+	}
+	// Pulled once more after the first write, the card must not boot.
+	if _, _, err := flash(t, raw, d, Options{StateDir: state, Resume: true, Wrap: func(d Disk) Disk { return &faulty{Disk: d, writes: 2} }}); !errors.Is(err, ErrPulled) {
+		t.Fatalf("got %v", err)
+	}
+	head := make([]byte, headSize)
+	if _, err := f.ReadAt(head, 0); err != nil || !isZero(head) {
+		t.Errorf("the card still has a head: %v", err)
+	}
+	if _, _, err := flash(t, raw, d, Options{StateDir: state, Resume: true}); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, card, raw)
+}
+
+func TestDeviceThatCannotZeroIsReadAndWrittenWhereItIsNot(t *testing.T) {
+	raw := image(t, 1)
+	d, card := loop(t, 100*mib)
+	// Of one chunk of a hole, only the end is not zero; another is all zero.
+	f, err := os.OpenFile(card, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, 8*mib-100), 8*mib); err != nil {
+		t.Fatal(err)
+	}
+	_, dirty, err := flash(t, raw, d, Options{Wrap: func(d Disk) Disk { return unable{d} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, card, raw)
+	_, clean, err := flash(t, raw, d, Options{Wrap: func(d Disk) Disk { return unable{d} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, card, raw)
+	if clean.Zero != dirty.Zero || dirty.Written != clean.Written+clean.Zero-4*mib {
+		t.Errorf("%+v on a card with old content, %+v on one with zeros", dirty, clean)
+	}
+}
+
+// An unable disk cannot make anything zero.
+type unable struct{ Disk }
+
+func (unable) Zero(int64, int64) bool { return false }
 
 // A stopping disk has the user interrupt after the first data.
 type stopping struct {

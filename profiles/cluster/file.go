@@ -61,6 +61,10 @@ type Network struct {
 	Name string `yaml:"name"`
 	// Prefixes are its ranges.
 	Prefixes []netip.Prefix `yaml:"prefixes"`
+	// First is where the addresses of nodes begin that name none, at most one
+	// of each family, in one network of the file: they get it and the next
+	// free ones, in their order.
+	First []netip.Addr `yaml:"first,omitempty"`
 	// MTU is the largest packet it carries; 1500 when zero.
 	MTU int `yaml:"mtu,omitempty"`
 	// Routed says that its nodes do not share a link, as in most clouds'
@@ -85,7 +89,8 @@ type Node struct {
 	// does when none says so.
 	Bootstrap bool `yaml:"bootstrap,omitempty"`
 	// Addresses are where the other nodes reach this one, at most one of
-	// each family.
+	// each family; where a network says first, the next ones from there when
+	// empty.
 	Addresses []netip.Addr `yaml:"addresses,omitempty"`
 	// ExternalAddresses are where it is reached from outside its own network,
 	// at most one of each family.

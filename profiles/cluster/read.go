@@ -7,13 +7,15 @@ import (
 )
 
 // Read reads a cluster file and checks its form; package rules checks what it
-// says. file is the name it has in messages.
+// says. Nodes have the addresses that follow from the networks' [Network.First].
+// file is the name it has in messages.
 func Read(file string, data []byte) (Cluster, *document.Document, document.Problems) {
 	var c Cluster
 	d, problems := document.Decode(file, data, &c)
 	if d.Parsed() {
 		problems = append(problems, version(c.Weft, Version, "cluster", d)...)
 	}
+	c.numbered()
 	return c, d, problems
 }
 

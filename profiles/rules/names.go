@@ -161,6 +161,7 @@ func clusterForm(s *Subject) document.Problems {
 			add(path, "a network has prefixes", "write prefixes: [192.168.1.0/24]")
 		}
 	}
+	found = append(found, firstAddresses(c, d)...)
 	for i, n := range c.Nodes {
 		path := document.Index("nodes", i)
 		if n.Role != "" && !slices.Contains(roles, n.Role) {

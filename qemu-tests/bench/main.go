@@ -28,7 +28,7 @@ func (m meter) figure(name string, value float64, unit string) {
 func main() {
 	boots := flag.Int("boots", 3, "how often each boot is measured; the median is printed")
 	board := flag.String("boards", boardName, "the boards whose images are booted, with commas between")
-	only := flag.String("only", "", "measure one part: build, boot, flash or netd")
+	only := flag.String("only", "", "measure one part: build, boot, netd or flash")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "bench: %q is no flag; write boards with commas between\n", flag.Arg(0))
@@ -74,7 +74,12 @@ func measure(ctx context.Context, m meter, only string, boards []string, boots i
 		}
 	}
 	if wanted("netd") {
-		return measureNetd(ctx, m)
+		if err := measureNetd(ctx, m); err != nil {
+			return err
+		}
+	}
+	if wanted("flash") {
+		return measureFlash(ctx, m)
 	}
 	return nil
 }
