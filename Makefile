@@ -78,7 +78,8 @@ test-netd: deps ## netd alone, in network namespaces
 	$(GO) test ./netd/...
 
 bench-flash: deps ## writing a card against dd on the same device (needs root)
-	$(GO) test ./builder/flash -run '^$$' -bench AgainstDd -benchtime 7x -v
+	$(GO) test ./builder/flash -run '^$$' -bench 'AgainstDd/card' -benchtime 1x -v
+	$(GO) test ./builder/flash -run '^$$' -bench 'AgainstDd/(weft|sparse)' -benchtime 7x -v
 
 bench-netd: deps bin/weft ## netd's figures, beside the kernel's own limit, a line each
 	cd netd/bench && $(GO) test -count=1 -timeout 30m -full
