@@ -8,6 +8,7 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -71,6 +72,7 @@ type Lab struct {
 	mu   sync.Mutex
 	conf Config
 	seen []string
+	news chan struct{} // closed at the next question
 }
 
 // New runs a lab on a segment until the test ends.
@@ -80,7 +82,7 @@ func New(t *testing.T, segment *hub.Segment, conf Config) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Lab{tap: tap, conf: conf}
+	l := &Lab{tap: tap, conf: conf, news: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -118,11 +120,35 @@ func (l *Lab) Seen() []string {
 	return append([]string(nil), l.seen...)
 }
 
+// Await waits until a question was heard at least n times.
+func (l *Lab) Await(ctx context.Context, question string, n int) error {
+	for {
+		l.mu.Lock()
+		heard, news := 0, l.news
+		for _, s := range l.seen {
+			if s == question {
+				heard++
+			}
+		}
+		l.mu.Unlock()
+		if heard >= n {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("%s was heard %d times, want %d: %w", question, heard, n, ctx.Err())
+		}
+	}
+}
+
 // config returns what there is and notes a question.
 func (l *Lab) config(question string) Config {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen = append(l.seen, question)
+	close(l.news)
+	l.news = make(chan struct{})
 	return l.conf
 }
 
