@@ -70,7 +70,7 @@ func TestTheNetworkComesAndGoesUnderANode(t *testing.T) {
 	l.Advertise()
 	n.well()
 
-	requests := count(l, "REQUEST")
+	requests := l.Heard("REQUEST")
 	n.Mark()
 	n.cable(false)
 	n.degradedBy("carrier")

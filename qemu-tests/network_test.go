@@ -41,18 +41,7 @@ func inLab(t *testing.T, profile string, conf lab.Config, edit func(*vm.Config))
 }
 
 // heard reports whether a lab has heard a question at least n times.
-func heard(l *lab.Lab, question string, n int) bool { return count(l, question) >= n }
-
-// count is how often a lab has heard a question.
-func count(l *lab.Lab, question string) int {
-	n := 0
-	for _, s := range l.Seen() {
-		if s == question {
-			n++
-		}
-	}
-	return n
-}
+func heard(l *lab.Lab, question string, n int) bool { return l.Heard(question) >= n }
 
 // A network without any IPv4: the address comes by DHCPv6, the default route
 // and a name server from the router, and the time from a server behind it. The

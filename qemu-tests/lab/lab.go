@@ -120,16 +120,28 @@ func (l *Lab) Seen() []string {
 	return append([]string(nil), l.seen...)
 }
 
+// Heard is how often a question was heard so far.
+func (l *Lab) Heard(question string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count(question)
+}
+
+// count is [Lab.Heard] with the lock held.
+func (l *Lab) count(question string) (n int) {
+	for _, s := range l.seen {
+		if s == question {
+			n++
+		}
+	}
+	return n
+}
+
 // Await waits until a question was heard at least n times.
 func (l *Lab) Await(ctx context.Context, question string, n int) error {
 	for {
 		l.mu.Lock()
-		heard, news := 0, l.news
-		for _, s := range l.seen {
-			if s == question {
-				heard++
-			}
-		}
+		heard, news := l.count(question), l.news
 		l.mu.Unlock()
 		if heard >= n {
 			return nil
