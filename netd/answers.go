@@ -62,6 +62,22 @@ func (d *daemon) explain(to string) (any, error) {
 	return explain.Explain(target, s), nil
 }
 
+// ended is the kernel's error for a type of route that a packet ends on
+// (net/ipv4/fib_semantics.c, fib_props); nil for any other.
+func ended(kind int) error {
+	switch kind {
+	case unix.RTN_UNREACHABLE:
+		return unix.EHOSTUNREACH
+	case unix.RTN_BLACKHOLE:
+		return unix.EINVAL
+	case unix.RTN_PROHIBIT:
+		return unix.EACCES
+	case unix.RTN_THROW:
+		return unix.EAGAIN
+	}
+	return nil
+}
+
 // hop asks the kernel where it would send a packet.
 func hop(to netip.Addr) (*explain.Hop, error) {
 	routes, err := netlink.RouteGet(net.IP(to.AsSlice()))
@@ -72,6 +88,9 @@ func hop(to netip.Addr) (*explain.Hop, error) {
 		return nil, errors.New("no route")
 	}
 	r := routes[0]
+	if err := ended(r.Type); err != nil { // of IPv4 the kernel itself says so
+		return nil, err
+	}
 	h := &explain.Hop{Table: r.Table, Local: r.Type == unix.RTN_LOCAL}
 	if via, ok := netip.AddrFromSlice(r.Gw); ok {
 		h.Via = via.Unmap()

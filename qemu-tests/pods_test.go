@@ -3,6 +3,7 @@ package qemutests
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -125,7 +126,8 @@ func text(s wanted.State) string {
 }
 
 // golden is what the kernel of node own must hold to reach node peer: what
-// flannel makes, one device a family, in the places that package cluster
+// flannel makes, one device a family, and the route that keeps what is for its
+// own pods from going elsewhere, in the places that package cluster
 // gives the nodes.
 func golden(own, peer int) string {
 	addr := func(format string, k int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf(format, k)) }
@@ -154,7 +156,10 @@ func golden(own, peer int) string {
 		s.Routes = slices.Insert(s.Routes, 0, wanted.Route{
 			Dst: subnet, Via: there, Link: f.device, OnLink: true, Metric: f.metric, Protocol: wanted.ProtocolFor(subnet),
 		})
+		ours := netip.PrefixFrom(here, f.bits)
+		s.Routes = append(s.Routes, wanted.Route{Dst: ours, Unreachable: true, Metric: math.MaxUint32, Protocol: wanted.ProtocolFor(ours)})
 		s.Neighs = slices.Insert(s.Neighs, 0, wanted.Neighbour{Link: f.device, IP: there, MAC: mac(peer)})
 	}
+	slices.SortFunc(s.Routes, wanted.CompareRoutes)
 	return text(s)
 }

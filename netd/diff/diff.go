@@ -43,9 +43,10 @@ func (c Change) String() string { return string(c.Verb) + " " + c.Object.String(
 
 // Diff lists the changes that turn have into want, additions before removals,
 // in the order a peer never loses its path: devices and addresses, then
-// WireGuard peer or neighbour, FDB entry and route; on the way out the reverse. What must be
-// made anew because it cannot be changed is removed first, as its successor
-// has its name.
+// WireGuard peer or neighbour, FDB entry and route; on the way out the reverse.
+// What must be made anew because it cannot be changed is removed first, as its
+// successor has its name. Routes that lead nowhere are there before any device
+// that could bring packets for them, and until after it.
 func Diff(have, want wanted.State) []Change {
 	d := differ{}
 	have = d.recreated(have, want)
@@ -95,9 +96,14 @@ func Diff(have, want wanted.State) []Change {
 	})
 	merge(have.Routes, want.Routes, wanted.CompareRoutes, func(was, is *wanted.Route) {
 		switch {
+		case is == nil && was.Unreachable:
+			d.last = append(d.last, Change{Verb: Remove, Object: *was})
 		case is == nil:
 			d.remove(*was)
-		case was == nil || !sameRoute(*was, *is):
+		case was != nil && sameRoute(*was, *is):
+		case is.Unreachable:
+			d.first = append(d.first, Change{Verb: Create, Object: *is})
+		default:
 			d.create(*is)
 		}
 	})
@@ -106,7 +112,7 @@ func Diff(have, want wanted.State) []Change {
 
 // differ collects changes.
 type differ struct {
-	first, additions, removals []Change
+	first, additions, removals, last []Change
 }
 
 func (d *differ) create(o Object) { d.additions = append(d.additions, Change{Verb: Create, Object: o}) }
@@ -115,12 +121,12 @@ func (d *differ) remove(o Object) { d.removals = append(d.removals, Change{Verb:
 // changes are all changes in order: removals were collected in the order of
 // additions and are done in the reverse.
 func (d *differ) changes() []Change {
-	all := make([]Change, 0, len(d.first)+len(d.additions)+len(d.removals))
+	all := make([]Change, 0, len(d.first)+len(d.additions)+len(d.removals)+len(d.last))
 	all = append(append(all, d.first...), d.additions...)
 	for i := len(d.removals) - 1; i >= 0; i-- {
 		all = append(all, d.removals[i])
 	}
-	return all
+	return append(all, d.last...)
 }
 
 // recreated removes the links that cannot be turned into what is wanted, and

@@ -36,6 +36,12 @@ func full() wanted.State {
 	}
 }
 
+// guarded is a device and a route that leads nowhere.
+func guarded() wanted.State {
+	return wanted.State{Links: []wanted.Link{device()},
+		Routes: []wanted.Route{{Dst: prefix("10.244.1.0/24"), Unreachable: true, Protocol: wanted.Protocol}}}
+}
+
 func TestDiff(t *testing.T) {
 	with := func(change func(s *wanted.State)) wanted.State { s := full(); change(&s); return s }
 	direct := wanted.Route{Dst: prefix("10.244.2.0/24"), Via: addr("10.0.0.2"), Link: "eth0", Protocol: wanted.Protocol}
@@ -56,6 +62,10 @@ func TestDiff(t *testing.T) {
 			"remove fdb entry 02:00:00:00:00:02 dst 10.0.0.2 dev flannel.1",
 			"remove neighbour 10.244.2.0 lladdr 02:00:00:00:00:02 dev flannel.1",
 			"remove address 10.244.1.0/32 dev flannel.1", "remove device flannel.1"}},
+		{"what leads nowhere is there before the device", wanted.State{}, guarded(), []string{
+			"create route unreachable 10.244.1.0/24", "create device flannel.1"}},
+		{"and until after it", guarded(), wanted.State{}, []string{
+			"remove device flannel.1", "remove route unreachable 10.244.1.0/24"}},
 		{"a peer with a new MAC keeps its neighbour entry and loses its old FDB entry", full(), with(func(s *wanted.State) {
 			s.Neighs[0].MAC, s.FDB[0].MAC = mac3, mac3
 		}), []string{

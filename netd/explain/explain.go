@@ -193,8 +193,24 @@ func (e *explainer) own() {
 		e.say("a pod of this node, in %s", own)
 	}
 	e.step("delivery", "by bridge %s, without a tunnel; the pod has to be there (ip neigh show dev %s)", cni.Bridge, cni.Bridge)
+	e.guard()
 	e.hop(func(h Hop) bool { return h.Device == cni.Bridge || h.Local })
 	e.rules(false)
+	if e.HopError != "" {
+		e.problem("there is no bridge "+cni.Bridge+": no pod has been started on this node since it booted",
+			"start one; the container runtime makes the bridge for it")
+	}
+}
+
+// guard tells of the route that a packet ends on as long as there is no
+// better one.
+func (e *explainer) guard() {
+	for _, r := range e.Snapshot.Wanted.Routes {
+		if r.Unreachable && r.Dst.Contains(e.to) {
+			e.object("otherwise", fmt.Sprintf("%s is unreachable: a packet ends here, and never leaves by the default route", r.Dst),
+				e.Kernel != nil && !slices.Contains(e.Kernel.Routes, r))
+		}
+	}
 }
 
 // others is an address of the network that is not this node's.

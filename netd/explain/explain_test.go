@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func TestAnswersAreWhatAPersonReads(t *testing.T) {
 			func(s *Situation) { s.Hop = to("eth0", "10.0.0.2", "10.0.0.1") }},
 		{"route-absent", "10.244.2.7", nil, func(s *Situation) {
 			kernel := s.Snapshot.Wanted
-			kernel.Routes = kernel.Routes[1:]
+			kernel.Routes = slices.DeleteFunc(slices.Clone(kernel.Routes), func(r wanted.Route) bool { return r.Dst == prefix("10.244.2.0/24") })
 			*s = situation(s.Snapshot, kernel)
 			s.Hop = to("eth0", "10.0.0.254", "10.0.0.1")
 		}},
@@ -100,6 +101,7 @@ func TestAnswersAreWhatAPersonReads(t *testing.T) {
 		}},
 		{"policy-routing", "10.244.2.7", nil, func(s *Situation) { s.Hop = to("tailscale0", "", "100.64.0.1"); s.Hop.Table = 52 }},
 		{"own", "10.244.1.9", nil, func(s *Situation) { s.Hop = to("cni0", "", "10.244.1.1") }},
+		{"own-without-bridge", "10.244.1.9", nil, func(s *Situation) { s.HopError = "no route to host" }},
 		{"own-gateway", "10.244.1.1", nil, func(s *Situation) { s.Hop = to("lo", "", ""); s.Hop.Local = true }},
 		{"refused", "10.244.3.7", nil, func(s *Situation) { s.Hop = to("eth0", "10.0.0.254", "10.0.0.1") }},
 		{"nobody", "10.244.9.9", nil, func(s *Situation) { s.HopError = "network is unreachable" }},

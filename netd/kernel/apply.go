@@ -80,6 +80,9 @@ func (c *Conn) applyBatch(changes []diff.Change) []Failure {
 		link := linkOf(change.Object)
 		index, found := c.indexOf(link)
 		switch {
+		case nowhere(change.Object):
+			requests = append(requests, request(change, 0))
+			sent = append(sent, change)
 		case found:
 			requests = append(requests, request(change, index))
 			sent = append(sent, change)
@@ -110,6 +113,12 @@ func benign(verb diff.Verb, err error) bool {
 	}
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) ||
 		errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EADDRNOTAVAIL)
+}
+
+// nowhere reports whether an object is a route that no device is part of.
+func nowhere(o diff.Object) bool {
+	r, is := o.(wanted.Route)
+	return is && r.Unreachable
 }
 
 // indexOf is the index of a device as last read or made.

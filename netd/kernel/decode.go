@@ -166,8 +166,10 @@ func decodeAddress(b []byte) (a rawAddress, ok bool) {
 	return a, a.prefix.IsValid()
 }
 
-// rawRoute is a unicast route of the main table as the kernel tells it.
+// rawRoute is a route of the main table as the kernel tells it: a unicast
+// route, or one of netd's that leads nowhere.
 type rawRoute struct {
+	// The device; 0 for a route that leads nowhere.
 	index int
 	// The name of the device is missing from it.
 	route wanted.Route
@@ -212,6 +214,10 @@ func decodeRoute(b []byte) (r rawRoute, ok bool) {
 		}
 	})
 	r.route.Dst = netip.PrefixFrom(dst, bits)
+	if kind == unix.RTN_UNREACHABLE && wanted.Marked(r.route.Protocol) {
+		// Of IPv6, the kernel says that it is on lo (fib6_nh_init).
+		kind, r.route.Unreachable, r.index = unix.RTN_UNICAST, true, 0
+	}
 	return r, table == unix.RT_TABLE_MAIN && kind == unix.RTN_UNICAST && flags&unix.RTM_F_CLONED == 0 &&
 		r.route.Dst.IsValid()
 }

@@ -151,7 +151,9 @@ func changeRoute(kind, flags, index int, r wanted.Route) *nl.NetlinkRequest {
 	if r.OnLink {
 		message.RtMsg.Flags = unix.RTNH_F_ONLINK
 	}
-	if !r.Via.IsValid() && r.Dst.Addr().Is4() {
+	if r.Unreachable {
+		message.Type = unix.RTN_UNREACHABLE
+	} else if !r.Via.IsValid() && r.Dst.Addr().Is4() {
 		// What is behind the device itself, as ip route add gives it; IPv6
 		// knows no scopes.
 		message.Scope = unix.RT_SCOPE_LINK
@@ -168,7 +170,9 @@ func changeRoute(kind, flags, index int, r wanted.Route) *nl.NetlinkRequest {
 	if r.Metric != 0 {
 		request.AddData(nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(r.Metric)))
 	}
-	request.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
+	if !r.Unreachable {
+		request.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
+	}
 	return request
 }
 

@@ -24,7 +24,7 @@ func TestFirstPassProgramsEverythingAndIsReady(t *testing.T) {
 	if ready, reason := l.state.Ready(); !ready {
 		t.Errorf("not ready: %s", reason)
 	}
-	if len(k.applied) != 1 || len(k.applied[0]) != 2+3*3 {
+	if len(k.applied) != 1 || len(k.applied[0]) != 3+3*3 {
 		t.Errorf("changes are %v", k.applied)
 	}
 }

@@ -35,7 +35,9 @@ func TestHostGWIsARouteToThePeersAddressAndNothingElse(t *testing.T) {
 	p := plan(t, onLink(), hostGWNetwork(), of(lease.HostGW, sound()))
 	two4, two6 := prefix("10.244.2.0/24"), prefix("fd42:0:0:2::/64")
 	want := State{Routes: []Route{
+		guard(prefix("10.244.1.0/24")),
 		{Dst: two4, Via: addr("10.0.0.2"), Link: "eth0", Protocol: ProtocolFor(two4)},
+		guard(prefix("fd42:0:0:1::/64")),
 		{Dst: two6, Via: addr("fd00:10::2"), Link: "eth0", Metric: 1024, Protocol: ProtocolFor(two6)},
 	}}
 	if !reflect.DeepEqual(p.State, want) || len(p.Refusals) != 0 {
@@ -70,7 +72,7 @@ func TestHostGWRefusesWhatIsNotOnTheLink(t *testing.T) {
 	node.Direct[addr("10.0.0.2")] = 9 // on a link, but not the underlay's
 	delete(node.Direct, addr("fd00:10::2"))
 	p := plan(t, node, hostGWNetwork(), of(lease.HostGW, sound()), of(lease.HostGW, third()))
-	if len(p.Refusals) != 2 || len(p.State.Routes) != 2 {
+	if len(p.Refusals) != 2 || len(toPeers(p.State)) != 2 {
 		t.Fatalf("refusals %v, routes %v", p.Refusals, p.State.Routes)
 	}
 	for _, r := range p.Refusals {
@@ -85,7 +87,7 @@ func TestHostGWRefusesAnAddressThatIsNotTheDevices(t *testing.T) {
 	node.External4 = addr("192.0.2.1")
 	p := plan(t, node, hostGWNetwork(), of(lease.HostGW, sound()))
 	if len(p.Refusals) != 1 || p.Refusals[0].Node != "self" || !strings.Contains(p.Refusals[0].Reason, "192.0.2.1") ||
-		!strings.Contains(p.Refusals[0].Fix, "externalIP") || len(p.State.Routes) != 1 {
+		!strings.Contains(p.Refusals[0].Fix, "externalIP") || len(toPeers(p.State)) != 1 {
 		t.Errorf("refusals %v, routes %v; want this node refused for IPv4", p.Refusals, p.State.Routes)
 	}
 }

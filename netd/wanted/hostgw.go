@@ -52,6 +52,9 @@ func (h hostGW) Devices(node Node, f Family) ([]Link, []Address, error) {
 	return nil, nil, err
 }
 
+// Base keeps what is for the node's own pods from going elsewhere.
+func (hostGW) Base(f Family) []Route { return []Route{guard(f.Own.Masked())} }
+
 // Lookup is always needed: a peer has to be on the link.
 func (hostGW) Lookup(lease.Lease) bool { return true }
 

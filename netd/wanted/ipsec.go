@@ -52,6 +52,11 @@ func (b ipsec) Devices(node Node, f Family) ([]Link, []Address, error) {
 	return nil, nil, err
 }
 
+// Base keeps what is for the network's pods and has no route from leaving by
+// the default route: no policy would encrypt it. That is what is for the
+// node's own pods while it has none, and for those of a node that has left.
+func (ipsec) Base(f Family) []Route { return []Route{guard(f.Network)} }
+
 // Lookup is never needed.
 func (ipsec) Lookup(lease.Lease) bool { return false }
 

@@ -15,7 +15,7 @@ func TestIPsecPeerTakesARouteThatLeaksNothing(t *testing.T) {
 	two := sound()
 	two.Backend = lease.IPsec
 	p := plan(t, testNode(), network, two, third())
-	want := State{Routes: []Route{{Dst: prefix("10.244.2.0/24"), Link: "eth0", Protocol: ProtocolFor(prefix("10.244.2.0/24"))}}}
+	want := State{Routes: []Route{guard(prefix("10.244.0.0/16")), {Dst: prefix("10.244.2.0/24"), Link: "eth0", Protocol: ProtocolFor(prefix("10.244.2.0/24"))}}}
 	if len(p.State.Links) != 0 || !reflect.DeepEqual(p.State.Routes, want.Routes) {
 		t.Errorf("state is %+v", p.State)
 	}

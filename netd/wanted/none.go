@@ -25,6 +25,9 @@ func (n none) Devices(node Node, f Family) ([]Link, []Address, error) {
 	return nil, nil, err
 }
 
+// Base is nothing: the way to the node's own pods may be somebody else's, too.
+func (none) Base(Family) []Route { return nil }
+
 // Lookup is never needed.
 func (none) Lookup(lease.Lease) bool { return false }
 

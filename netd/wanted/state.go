@@ -182,12 +182,16 @@ type Address struct {
 type Route struct {
 	Dst netip.Prefix `json:"dst"`
 	Via netip.Addr   `json:"via"`
-	// Link is the name of the device the route leaves by.
+	// Link is the name of the device the route leaves by; empty for one that
+	// is Unreachable.
 	Link string `json:"link"`
+	// Unreachable says that packets end here and their senders are told so
+	// (RTN_UNREACHABLE).
+	Unreachable bool `json:"unreachable,omitempty"`
 	// OnLink says that Via is reachable although no address of Link says so.
 	OnLink bool `json:"onLink"`
 	// Metric is the route's priority: 0 for IPv4, 1024 for IPv6, the kernel's
-	// defaults.
+	// defaults; the last there is for one that is Unreachable.
 	Metric uint32 `json:"metric"`
 	// Protocol is who made the route.
 	Protocol uint8 `json:"protocol"`
@@ -369,7 +373,15 @@ func (l Link) String() string { return "device " + l.Name }
 func (a Address) String() string { return fmt.Sprintf("address %s dev %s", a.Prefix, a.Link) }
 
 // String describes the route for logs.
-func (r Route) String() string { return fmt.Sprintf("route %s via %s dev %s", r.Dst, r.Via, r.Link) }
+func (r Route) String() string {
+	switch {
+	case r.Unreachable:
+		return fmt.Sprintf("route unreachable %s", r.Dst)
+	case !r.Via.IsValid():
+		return fmt.Sprintf("route %s dev %s", r.Dst, r.Link)
+	}
+	return fmt.Sprintf("route %s via %s dev %s", r.Dst, r.Via, r.Link)
+}
 
 // String describes the entry for logs.
 func (e FDBEntry) String() string {

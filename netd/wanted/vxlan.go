@@ -93,6 +93,9 @@ func (v vxlan) Devices(node Node, f Family) ([]Link, []Address, error) {
 	return []Link{link}, []Address{{Link: link.Name, Prefix: netip.PrefixFrom(first, first.BitLen())}}, nil
 }
 
+// Base keeps what is for the node's own pods from going elsewhere.
+func (vxlan) Base(f Family) []Route { return []Route{guard(f.Own.Masked())} }
+
 // PodMTU is what a pod can send without its packet being too big for the
 // underlay. The families differ: the outer IPv6 header is 20 bytes longer.
 func (v vxlan) PodMTU(_ Node, f Family) (int, error) {

@@ -3,6 +3,7 @@ package wanted
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -172,6 +173,8 @@ type Backend interface {
 	// Devices are the node's own devices and their addresses. A device that
 	// carries both families is returned for each, and taken once.
 	Devices(node Node, f Family) ([]Link, []Address, error)
+	// Base are the routes of the family that need no peer.
+	Base(f Family) []Route
 	// Lookup reports whether it matters for a lease if its address is
 	// on the link ([Node.Direct]).
 	Lookup(l lease.Lease) bool
@@ -213,6 +216,20 @@ func (f Family) metric() uint32 {
 		return metric6
 	}
 	return 0
+}
+
+// lastMetric is the lowest priority a route can have: any other route to the
+// same destination comes before it.
+const lastMetric = math.MaxUint32
+
+// guard is the route for packets to dst that have no other: they end here.
+//
+// A node on which no pod has started has no bridge, and with it no route to
+// its own pods. What comes for them, out of a tunnel that may encrypt, would
+// go on by the default route, bare, to a router that may well send it back.
+// Flannel has no such route.
+func guard(dst netip.Prefix) Route {
+	return Route{Dst: dst, Unreachable: true, Metric: lastMetric, Protocol: ProtocolFor(dst)}
 }
 
 // plainRoute is the route to a peer on the link.
@@ -289,9 +306,7 @@ func For(node Node, network profiles.Network, leases []lease.Lease) (Plan, error
 			}
 		}
 		p.State.Addresses = append(p.State.Addresses, addresses...)
-		if w, is := backend.(wireguard); is {
-			p.State.Routes = append(p.State.Routes, w.Base(*f)...)
-		}
+		p.State.Routes = append(p.State.Routes, backend.Base(*f)...)
 		for _, peer := range p.Peers[first:] {
 			backend.Add(&p.State, node, *f, peer)
 		}

@@ -1,8 +1,10 @@
 package wanted
 
 import (
+	"math"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,7 +67,9 @@ func TestOnePeerTakesRouteNeighbourAndFDBEntryInEachFamily(t *testing.T) {
 		Links:     []Link{link("flannel-v6.1", 1430, "fd00:10::1"), link("flannel.1", 1450, "10.0.0.1")},
 		Addresses: []Address{{"flannel.1", prefix("10.244.1.0/32")}, {"flannel-v6.1", prefix("fd42:0:0:1::/128")}},
 		Routes: []Route{
+			guard(prefix("10.244.1.0/24")),
 			{Dst: prefix("10.244.2.0/24"), Via: addr("10.244.2.0"), Link: "flannel.1", OnLink: true, Protocol: ProtocolFor(prefix("10.244.2.0/24"))},
+			guard(prefix("fd42:0:0:1::/64")),
 			{Dst: prefix("fd42:0:0:2::/64"), Via: addr("fd42:0:0:2::"), Link: "flannel-v6.1", OnLink: true, Metric: 1024, Protocol: ProtocolFor(prefix("fd42:0:0:2::/64"))},
 		},
 		FDB: []FDBEntry{{"flannel-v6.1", two, addr("fd00:10::2")}, {"flannel.1", two, addr("10.0.0.2")}},
@@ -118,8 +122,8 @@ func TestBadLeaseCostsOnlyItself(t *testing.T) {
 			bad := third()
 			c.spoil(&bad)
 			p := plan(t, testNode(), dual(), sound(), bad)
-			if want := 2 + c.sound; len(p.Peers) != want || len(p.State.Routes) != want {
-				t.Errorf("%d peers and %d routes, want %d", len(p.Peers), len(p.State.Routes), want)
+			if want := 2 + c.sound; len(p.Peers) != want || len(toPeers(p.State)) != want {
+				t.Errorf("%d peers and %d routes, want %d", len(p.Peers), len(toPeers(p.State)), want)
 			}
 			if len(p.Refusals) != 2-c.sound {
 				t.Fatalf("refusals are %v, want %d", p.Refusals, 2-c.sound)
@@ -145,8 +149,8 @@ func TestFamilyWithoutUnderlayIsLeftOut(t *testing.T) {
 	node := testNode()
 	node.Underlay.IPv6 = underlay.Device{}
 	p := plan(t, node, dual(), sound())
-	if len(p.State.Links) != 1 || len(p.State.Routes) != 1 || len(p.Peers) != 2 {
-		t.Errorf("%d links, %d routes, %d peers; want 1, 1 and both peers", len(p.State.Links), len(p.State.Routes), len(p.Peers))
+	if len(p.State.Links) != 1 || len(toPeers(p.State)) != 1 || len(p.Peers) != 2 {
+		t.Errorf("%d links, %d routes, %d peers; want 1, 1 and both peers", len(p.State.Links), len(toPeers(p.State)), len(p.Peers))
 	}
 }
 
@@ -165,7 +169,7 @@ func TestPeerOnTheLinkGetsAPlainRouteWithDirectRouting(t *testing.T) {
 	node.Direct = map[netip.Addr]int{addr("10.0.0.2"): 2}
 	s := plan(t, node, network, sound()).State
 	want := Route{Dst: prefix("10.244.2.0/24"), Via: addr("10.0.0.2"), Link: "eth0", Protocol: ProtocolFor(prefix("10.244.2.0/24"))}
-	if s.Routes[0] != want || len(s.FDB) != 1 || len(s.Neighs) != 1 || !s.Routes[1].OnLink {
+	if r := toPeers(s); r[0] != want || len(s.FDB) != 1 || len(s.Neighs) != 1 || !r[1].OnLink {
 		t.Errorf("routes %v, FDB %v, neighbours %v; want %v and a tunnel for IPv6 only", s.Routes, s.FDB, s.Neighs, want)
 	}
 }
@@ -253,5 +257,34 @@ func TestProtocolsAreSpreadAndMarked(t *testing.T) {
 	}
 	if Marked(3) || Marked(186) || Marked(0) {
 		t.Error("a route of somebody else is marked")
+	}
+}
+
+// toPeers are the routes of a state that lead somewhere.
+func toPeers(s State) []Route {
+	return slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Unreachable })
+}
+
+// Of each backend that has packets for the node's own pods come to it, what it
+// has for them while they have no route.
+func TestPacketsForOwnPodsHaveAWayWithoutPods(t *testing.T) {
+	for kind, want := range map[string][]string{
+		profiles.BackendVXLAN:     {"10.244.1.0/24", "fd42:0:0:1::/64"},
+		profiles.BackendHostGW:    {"10.244.1.0/24", "fd42:0:0:1::/64"},
+		profiles.BackendIPsec:     {"10.244.0.0/16"},
+		profiles.BackendWireGuard: {"10.244.1.0/24", "fd42:0:0:1::/64"},
+		profiles.BackendNone:      nil,
+	} {
+		network, node := dual(), testNode()
+		network.Backend, node.PublicKey = profiles.Backend{Type: kind}, Key{1}
+		var guards []string
+		for _, r := range plan(t, node, network).State.Routes {
+			if r.Unreachable && r.Metric == math.MaxUint32 && r.Link == "" && Marked(r.Protocol) {
+				guards = append(guards, r.Dst.String())
+			}
+		}
+		if !slices.Equal(guards, want) {
+			t.Errorf("%s: %q lead nowhere, want %q", kind, guards, want)
+		}
 	}
 }

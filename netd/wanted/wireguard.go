@@ -186,10 +186,11 @@ func (l Lane) port(v6Device bool) uint16 {
 }
 
 // Base are the routes of the family that need no peer: the whole network is
-// behind the device.
+// behind the device, and what is for the node's own pods never goes elsewhere,
+// not even in the moment when a new device has its peers and not yet its route.
 func (w wireguard) Base(f Family) []Route {
 	name, _ := w.device(f.IPv6)
-	return []Route{{Dst: f.Network, Link: name, Metric: f.metric(), Protocol: ProtocolFor(f.Network)}}
+	return []Route{{Dst: f.Network, Link: name, Metric: f.metric(), Protocol: ProtocolFor(f.Network)}, guard(f.Own.Masked())}
 }
 
 // Lookup is never needed.

@@ -45,7 +45,9 @@ func TestWireGuardHasADeviceForEachFamily(t *testing.T) {
 		Addresses: []Address{{"flannel-wg", prefix("10.244.1.0/32")}, {"flannel-wg-v6", prefix("fd42:0:0:1::/128")}},
 		Routes: []Route{
 			{Dst: prefix("10.244.0.0/16"), Link: "flannel-wg", Protocol: ProtocolFor(prefix("10.244.0.0/16"))},
+			guard(prefix("10.244.1.0/24")),
 			{Dst: prefix("fd42::/48"), Link: "flannel-wg-v6", Metric: 1024, Protocol: ProtocolFor(prefix("fd42::/48"))},
+			guard(prefix("fd42:0:0:1::/64")),
 		},
 		Peers: []WGPeer{
 			{Link: "flannel-wg", PublicKey: Key{2}, Endpoint: addrPort("10.0.0.2:51820"), AllowedIPs: prefixList("10.244.2.0/24")},
@@ -123,8 +125,8 @@ func TestPeerOnTheLaneIsInBothDevicesAndRouted(t *testing.T) {
 	node.Lane = Lane{PublicKey: Key{10}, Port: 51822, PortV6: 51823, Ways: map[Key]Way{{2}: {Main: true, Lane: true, Via: true, Provoke: true}}}
 	l.Lane = lease.Lane{PublicKey: Key{20}.String(), Port: 51822, PortV6: 51823}
 	s := plan(t, node, wgNetwork(""), l).State
-	if len(s.Links) != 4 || len(s.Addresses) != 4 || len(s.Peers) != 4 || len(s.Routes) != 4 {
-		t.Fatalf("%d links, %d addresses, %d peers, %d routes", len(s.Links), len(s.Addresses), len(s.Peers), len(s.Routes))
+	if len(s.Links) != 4 || len(s.Addresses) != 4 || len(s.Peers) != 4 || len(toPeers(s)) != 4 {
+		t.Fatalf("%d links, %d addresses, %d peers, %d routes", len(s.Links), len(s.Addresses), len(s.Peers), len(toPeers(s)))
 	}
 	for _, want := range []WGPeer{
 		{Link: "flannel-wg.1", PublicKey: Key{20}, Endpoint: addrPort("10.0.0.2:51822"), AllowedIPs: prefixList("10.244.2.0/24"), Keepalive: laneKeepalive},
@@ -135,7 +137,7 @@ func TestPeerOnTheLaneIsInBothDevicesAndRouted(t *testing.T) {
 			t.Errorf("no %+v in %+v", want, s.Peers)
 		}
 	}
-	if r := s.Routes[1]; r.Dst != prefix("10.244.2.0/24") || r.Link != "flannel-wg.1" {
+	if r := toPeers(s)[1]; r.Dst != prefix("10.244.2.0/24") || r.Link != "flannel-wg.1" {
 		t.Errorf("route is %v", r)
 	}
 	for _, l := range s.Links {
