@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weft/netd/nstest"
 	"weft/profiles"
 )
@@ -134,4 +136,44 @@ func TestRestartChangesNothingInIPTables(t *testing.T) {
 	if after := handles(); after != before {
 		t.Errorf("rules are\n%s\nwere\n%s", after, before)
 	}
+}
+
+// The legacy iptables has a lock, which anybody may hold. Pods have their
+// routes meanwhile, and netd tells who is in its way.
+func TestAHeldLockOfIPTablesHoldsUpNoRoute(t *testing.T) {
+	useLegacy(t)
+	path := filepath.Join(t.TempDir(), "lock")
+	t.Setenv("XTABLES_LOCKFILE", path) // netd's, and not the one of the tools that break its rules
+	c := newCluster(t, dual, 2, byIPTables)
+	c.startAll(t)
+	x := c.nodes[0]
+	rules := x.flannelRules(t)
+	lock, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	x.Run(t, "env", "-u", "XTABLES_LOCKFILE", "iptables", "-t", "nat", "-F")
+	for range 3 {
+		before := x.state(t)
+		start := time.Now()
+		x.Run(t, "ip", "route", "del", "10.244.2.0/24")
+		x.becomesSince(t, start, before, "a deleted route while the lock is held")
+	}
+	nstest.Eventually(t, 20*time.Second, "word of the lock", func() error {
+		if r := x.report(t); r.Ready || !strings.Contains(r.Reason, "/run/xtables.lock") {
+			return fmt.Errorf("ready %t, reason %q", r.Ready, r.Reason)
+		}
+		return nil
+	})
+	lock.Close()
+	nstest.Eventually(t, 20*time.Second, "the rules are back", func() error {
+		if after := x.flannelRules(t); after != rules {
+			return fmt.Errorf("rules are\n%s", after)
+		}
+		return nil
+	})
 }

@@ -15,11 +15,11 @@ func BenchmarkNothingToChange(b *testing.B) {
 			want, f := dual(true), New()
 			want.Mode = mode
 			err := n.Do(func() error {
-				if _, err := f.Ensure(want); err != nil {
+				if _, err := f.Ensure(b.Context(), want); err != nil {
 					return err
 				}
 				for b.Loop() {
-					if changed, err := f.Ensure(want); err != nil || changed {
+					if changed, err := f.Ensure(b.Context(), want); err != nil || changed {
 						b.Errorf("changed %v, %v", changed, err)
 					}
 				}

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -45,14 +46,14 @@ func New() *Filter {
 // other mode left is removed after the rules are in place: netd's own objects
 // and flanneld's, by their exact names (see leftovers). Later they are let be:
 // whoever makes them again runs beside netd and would only do so once more.
-func (f *Filter) Ensure(want Ruleset) (changed bool, err error) {
+func (f *Filter) Ensure(ctx context.Context, want Ruleset) (changed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(want.Tables) == 0 {
 		return false, nil
 	}
 	if want.Mode == profiles.FirewallIPTables {
-		changed, err = f.ensureIPTables(want)
+		changed, err = f.ensureIPTables(ctx, want)
 	} else {
 		f.filter.Store(hearNFT)
 		f.iptables = nil
@@ -62,13 +63,13 @@ func (f *Filter) Ensure(want Ruleset) (changed bool, err error) {
 	if err != nil {
 		return changed, err
 	}
-	swept, err := f.sweep(want)
+	swept, err := f.sweep(ctx, want)
 	return changed || swept, err
 }
 
-func (f *Filter) ensureIPTables(want Ruleset) (changed bool, err error) {
+func (f *Filter) ensureIPTables(ctx context.Context, want Ruleset) (changed bool, err error) {
 	if f.iptables == nil {
-		if f.iptables, err = findIPTables(); err != nil {
+		if f.iptables, err = findIPTables(ctx); err != nil {
 			return false, err
 		}
 	}
@@ -85,11 +86,11 @@ func (f *Filter) ensureIPTables(want Ruleset) (changed bool, err error) {
 		f.filter.Store(hearIPTables)
 		f.watchLegacy(nil)
 	}
-	return f.iptables.ensure(want)
+	return f.iptables.ensure(ctx, want)
 }
 
 // sweep removes what the other mode and flanneld left, once for each family.
-func (f *Filter) sweep(want Ruleset) (changed bool, err error) {
+func (f *Filter) sweep(ctx context.Context, want Ruleset) (changed bool, err error) {
 	for _, ipv6 := range []bool{false, true} {
 		mode := want.Mode
 		if f.iptables != nil && f.iptables.legacy {
@@ -98,7 +99,7 @@ func (f *Filter) sweep(want Ruleset) (changed bool, err error) {
 		if last, done := f.swept[ipv6]; done && last == mode || want.of(ipv6).Hold {
 			continue
 		}
-		removed, failed := removeLeftovers(ipv6, f.iptables)
+		removed, failed := removeLeftovers(ctx, ipv6, f.iptables)
 		changed = changed || removed
 		if failed == nil {
 			f.swept[ipv6] = mode

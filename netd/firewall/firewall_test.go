@@ -42,7 +42,7 @@ func ensure(t *testing.T, n *nstest.Node, want Ruleset) (changed bool) {
 
 func ensureBy(t *testing.T, f *Filter, n *nstest.Node, want Ruleset) (changed bool) {
 	t.Helper()
-	if err := n.Do(func() (err error) { changed, err = f.Ensure(want); return err }); err != nil {
+	if err := n.Do(func() (err error) { changed, err = f.Ensure(t.Context(), want); return err }); err != nil {
 		t.Fatal(err)
 	}
 	return changed

@@ -231,7 +231,7 @@ func TestFamilyThatIsNotKnownYetIsHeld(t *testing.T) {
 
 func TestMissingProgramIsNamedWithTheWayOut(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := findProgram("weft-no-such-iptables", false); err == nil ||
+	if _, err := findProgram(t.Context(), "weft-no-such-iptables", false); err == nil ||
 		!strings.Contains(err.Error(), "install the package iptables, or set network.firewall.mode: nftables") {
 		t.Errorf("error is %v", err)
 	}

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,7 +22,7 @@ var flanneldTables = map[bool]string{false: "flannel-ipv4", true: "flannel-ipv6"
 // iptables stay: they are the host's.
 //
 // Current is nil when the mode is nftables.
-func removeLeftovers(ipv6 bool, current *xtables) (changed bool, err error) {
+func removeLeftovers(ctx context.Context, ipv6 bool, current *xtables) (changed bool, err error) {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return false, fmt.Errorf("nftables: %w", err)
@@ -48,7 +49,7 @@ func removeLeftovers(ipv6 bool, current *xtables) (changed bool, err error) {
 	if current != nil && current.legacy {
 		return removed, nil
 	}
-	legacy, err := removeLegacy(ipv6)
+	legacy, err := removeLegacy(ctx, ipv6)
 	return removed || legacy, err
 }
 
@@ -120,7 +121,7 @@ func leadsTo(r *nftables.Rule, chain string) bool {
 // removeLegacy removes the chains of the legacy iptables. When its tables are
 // there but none of its programs, there is nothing that could look into them,
 // and nothing is done.
-func removeLegacy(ipv6 bool) (changed bool, err error) {
+func removeLegacy(ctx context.Context, ipv6 bool) (changed bool, err error) {
 	there := slices.ContainsFunc(xchains(Table{}, false), func(c xchain) bool { return hasLegacy(ipv6, c.table) })
 	if !there {
 		return false, nil
@@ -130,7 +131,7 @@ func removeLegacy(ipv6 bool) (changed bool, err error) {
 		names = []string{"ip6tables-legacy", "ip6tables"}
 	}
 	for _, name := range names {
-		p, err := findProgram(name, ipv6)
+		p, err := findProgram(ctx, name, ipv6)
 		switch {
 		case errors.Is(err, errNoIPTables):
 			continue
@@ -140,7 +141,7 @@ func removeLegacy(ipv6 bool) (changed bool, err error) {
 			continue
 		}
 		x := &xtables{legacy: true, absent: map[xkey]bool{}}
-		return x.ensureFamily(p, Table{IPv6: ipv6})
+		return x.ensureFamily(ctx, p, Table{IPv6: ipv6})
 	}
 	return false, nil
 }

@@ -23,14 +23,14 @@ func keep(t *testing.T, n *nstest.Node, want Ruleset) {
 		if err != nil {
 			return err
 		}
-		if _, err := f.Ensure(want); err != nil {
+		if _, err := f.Ensure(t.Context(), want); err != nil {
 			return err
 		}
 		go func() {
 			defer close(ended)
 			for _, err := range changes {
 				if err == nil {
-					err = n.Do(func() error { _, err := f.Ensure(want); return err })
+					err = n.Do(func() error { _, err := f.Ensure(t.Context(), want); return err })
 				}
 				if err != nil {
 					t.Error(err)

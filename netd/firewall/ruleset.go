@@ -20,8 +20,9 @@ import (
 // A Firewall is a packet filter that can hold the rules.
 type Firewall interface {
 	// Ensure makes the filter hold exactly want of netd's rules and reports
-	// whether anything had to be changed.
-	Ensure(want Ruleset) (changed bool, err error)
+	// whether anything had to be changed. It may wait, for seconds, for the
+	// lock of the legacy iptables; the end of ctx ends that.
+	Ensure(ctx context.Context, want Ruleset) (changed bool, err error)
 	// Changes delivers whenever netd's rules may have been changed by anyone.
 	// The subscription has begun when Changes returns; it ends with ctx.
 	Changes(ctx context.Context) (iter.Seq2[struct{}, error], error)

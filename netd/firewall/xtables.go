@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -16,6 +17,18 @@ import (
 // lockWait is how many seconds the programs wait for the lock that the legacy
 // iptables has over all tables (/run/xtables.lock).
 const lockWait = 5
+
+// errLocked is that somebody held the lock for all of lockWait.
+var errLocked = errors.New("another program holds the lock of iptables, " + lockFile + ", for longer than " + strconv.Itoa(lockWait) +
+	" s: netd goes on trying; see who it is: fuser " + lockFile)
+
+// lockFile is the lock of the legacy iptables (iptables/xshared.h,
+// XT_LOCK_NAME), and resourceProblem its exit code when it is held
+// (include/xtables.h).
+const (
+	lockFile        = "/run/xtables.lock"
+	resourceProblem = 4
+)
 
 // tries is how often a change is attempted: between a look and what is made of
 // it somebody else may have flushed what the change builds on.
@@ -49,28 +62,28 @@ type program struct {
 var errNoIPTables = errors.New("the program is not in PATH: install the package iptables, or set network.firewall.mode: nftables")
 
 // findIPTables finds the programs in PATH.
-func findIPTables() (*xtables, error) {
+func findIPTables(ctx context.Context) (*xtables, error) {
 	x := &xtables{family: map[bool]*program{}, absent: map[xkey]bool{}}
-	four, err := findProgram("iptables", false)
+	four, err := findProgram(ctx, "iptables", false)
 	if err != nil {
 		return nil, err
 	}
 	x.family[false], x.legacy = four, four.legacy
 	// Without IPv6 it may be missing; who wants it is told by ensure.
-	if six, err := findProgram("ip6tables", true); err == nil {
+	if six, err := findProgram(ctx, "ip6tables", true); err == nil {
 		x.family[true] = six
 	}
 	return x, nil
 }
 
 // findProgram finds a program and asks what it can do.
-func findProgram(name string, ipv6 bool) (*program, error) {
+func findProgram(ctx context.Context, name string, ipv6 bool) (*program, error) {
 	path, err := lookPath(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, errNoIPTables)
 	}
 	// The library keeps the kind of packet filter to itself.
-	version, err := exec.Command(path, "--version").Output()
+	version, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s --version: %w", path, err)
 	}
@@ -98,7 +111,7 @@ func lookPath(name string) (string, error) {
 }
 
 // ensure makes the chains be as want says.
-func (x *xtables) ensure(want Ruleset) (changed bool, err error) {
+func (x *xtables) ensure(ctx context.Context, want Ruleset) (changed bool, err error) {
 	for _, ipv6 := range []bool{false, true} {
 		table := want.of(ipv6)
 		p := x.family[ipv6]
@@ -112,7 +125,7 @@ func (x *xtables) ensure(want Ruleset) (changed bool, err error) {
 		case p.legacy != x.legacy:
 			return changed, fmt.Errorf("iptables and ip6tables are of two kinds (legacy and nf_tables): make both the same with update-alternatives")
 		}
-		done, err := x.ensureFamily(p, table)
+		done, err := x.ensureFamily(ctx, p, table)
 		changed = changed || done
 		if err != nil {
 			return changed, err
@@ -121,15 +134,15 @@ func (x *xtables) ensure(want Ruleset) (changed bool, err error) {
 	return changed, nil
 }
 
-func (x *xtables) ensureFamily(p *program, t Table) (changed bool, err error) {
+func (x *xtables) ensureFamily(ctx context.Context, p *program, t Table) (changed bool, err error) {
 	for range tries {
 		var text string
-		if text, err = x.difference(p, t); err != nil || text == "" {
+		if text, err = x.difference(ctx, p, t); err != nil || text == "" {
 			return changed, err
 		}
 		changed = true
-		if err = p.restore(text); err == nil {
-			return true, nil
+		if err = p.restore(ctx, text); err == nil || errors.Is(err, errLocked) {
+			return err == nil, err
 		}
 	}
 	return changed, err
@@ -137,10 +150,10 @@ func (x *xtables) ensureFamily(p *program, t Table) (changed bool, err error) {
 
 // difference is what iptables-restore has to be told for t; empty when
 // nothing is to be changed.
-func (x *xtables) difference(p *program, t Table) (text string, err error) {
+func (x *xtables) difference(ctx context.Context, p *program, t Table) (text string, err error) {
 	list := p.list
 	if p.legacy {
-		all, err := p.save()
+		all, err := p.save(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -168,8 +181,8 @@ func (x *xtables) difference(p *program, t Table) (text string, err error) {
 
 // save reads everything there is in one go. The legacy iptables reads whole
 // tables in any case, and makes those it is asked for and that are not there.
-func (p *program) save() (saved, error) {
-	out, err := exec.Command(p.path + "-save").Output()
+func (p *program) save(ctx context.Context) (saved, error) {
+	out, err := exec.CommandContext(ctx, p.path+"-save").Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s-save: %w", p.path, err)
 	}
@@ -206,16 +219,21 @@ func appended(lines []string) []string {
 
 // restore gives text to iptables-restore, which makes each table of it so in
 // one step and leaves all else.
-func (p *program) restore(text string) error {
+func (p *program) restore(ctx context.Context, text string) error {
 	args := []string{"--noflush"}
 	if v1, v2, v3 := p.GetIptablesVersion(); slices.Compare([]int{v1, v2, v3}, []int{1, 6, 2}) >= 0 {
 		args = append(args, "--wait", strconv.Itoa(lockWait)) // since iptables 1.6.2
 	}
-	cmd := exec.Command(p.path+"-restore", args...)
+	cmd := exec.CommandContext(ctx, p.path+"-restore", args...)
 	cmd.Stdin = strings.NewReader(text)
 	var told bytes.Buffer
 	cmd.Stderr = &told
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) && failed.ExitCode() == resourceProblem && bytes.Contains(told.Bytes(), []byte("xtables lock")) {
+		return fmt.Errorf("%s: %w", cmd.Path, errLocked)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w: %s", cmd.Path, err, bytes.TrimSpace(told.Bytes()))
 	}
 	return nil

@@ -62,7 +62,7 @@ func (k *fakeKernel) Events(context.Context) (iter.Seq2[[]kernel.Event, error], 
 // fakeFirewall holds what it is told.
 type fakeFirewall struct{ rules firewall.Ruleset }
 
-func (f *fakeFirewall) Ensure(want firewall.Ruleset) (bool, error) {
+func (f *fakeFirewall) Ensure(_ context.Context, want firewall.Ruleset) (bool, error) {
 	changed := len(f.rules.Tables) != len(want.Tables)
 	f.rules = want
 	return changed, nil
@@ -103,6 +103,8 @@ func newTestLoop(k *fakeKernel, peers []profiles.Peer) *Loop {
 		time.Now, func(Snapshot) {})
 	l.take(updateOf(peers))
 	l.step()
+	l.takeRules(l.keepRulesOnce(context.Background(), <-l.rules))
+	l.step() // what is to be told
 	return l
 }
 

@@ -20,6 +20,8 @@ func (l *Loop) drain() {
 		select {
 		case u := <-l.updates:
 			l.take(u)
+		case kept := <-l.rulesKept:
+			l.takeRules(kept)
 		case g := <-l.grants:
 			l.takeGrant(g)
 		case group := <-l.news:

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/netd/diff"
-	"weft/netd/firewall"
 	"weft/netd/kernel"
 	"weft/netd/lease"
 	"weft/netd/wanted"
@@ -342,18 +341,4 @@ func nextGap(gap, since time.Duration) time.Duration {
 		return gapMin
 	}
 	return min(max(2*gap, gapMin), gapMax)
-}
-
-func (l *Loop) keepFirewall(drift bool) {
-	changed, err := l.firewall.Ensure(firewall.Wanted(l.node, l.config.Network))
-	l.state.FirewallError = err
-	if err != nil {
-		l.log.Warn("firewall", "error", err)
-		l.todo.firewall = true
-		return
-	}
-	if changed && drift {
-		l.repaired(&l.state.Counters.FirewallRepairs, 1)
-		l.log.Info("firewall repaired")
-	}
 }

@@ -72,6 +72,9 @@ type Loop struct {
 	asks    chan lease.Lease
 	grants  chan grant
 	tunnels tunnels
+	rules   chan rulesWanted
+	// rulesKept is what became of them.
+	rulesKept chan rulesKept
 
 	// What was decided and heard.
 	config  Config
@@ -130,9 +133,11 @@ func New(k Kernel, f firewall.Firewall, s store.Store, config Config, log *slog.
 		updates: make(chan update), news: make(chan []kernel.Event, 64),
 		filters: make(chan struct{}, 1), configs: make(chan Config),
 		asks: make(chan lease.Lease, 1), grants: make(chan grant),
+		rules: make(chan rulesWanted, 1), rulesKept: make(chan rulesKept),
 		tunnels: tunnels{asks: make(chan chan error)},
 		rising:  map[string]bool{},
 	}
+	l.state.FirewallError = errRulesPending
 	l.configure(config)
 	return l
 }
@@ -171,6 +176,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 	listeners.Go(func() { l.hearStore(ctx) })
 	listeners.Go(func() { l.keepPublished(ctx) })
+	listeners.Go(func() { l.keepRules(ctx) })
 
 	verify := time.NewTicker(verifyEvery)
 	defer verify.Stop()
@@ -197,6 +203,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.hear(group)
 		case <-l.filters:
 			l.todo.firewall, l.todo.drift = true, true
+		case kept := <-l.rulesKept:
+			l.takeRules(kept)
 		case g := <-l.grants:
 			l.takeGrant(g)
 		case answer := <-l.tunnels.asks:

@@ -105,8 +105,6 @@ func (s Snapshot) Ready() (bool, string) {
 		return false, "kernel: " + s.ReadError.Error()
 	case len(s.Failures) > 0:
 		return false, "kernel: " + s.Failures[0].Error()
-	case s.FirewallError != nil:
-		return false, "firewall: " + s.FirewallError.Error()
 	}
 	if len(wanted.Families(s.Node, s.Config.Network)) == 0 {
 		if s.StoreError != nil {
@@ -118,6 +116,9 @@ func (s Snapshot) Ready() (bool, string) {
 		if r.Kind == wanted.RefusedDevice {
 			return false, r.Reason
 		}
+	}
+	if s.FirewallError != nil {
+		return false, "firewall: " + s.FirewallError.Error()
 	}
 	return true, ""
 }
