@@ -184,6 +184,10 @@ func sameStore(was, is profiles.Netd) bool {
 		was.Network.SubnetLength == is.Network.SubnetLength
 }
 
+// usualGC is how much garbage there may be beside what is in use, in percent,
+// once netd is ready; until then it is Go's 100, for the sake of time.
+const usualGC = 50
+
 // passed takes what the reconciler has done.
 func (d *daemon) passed(s reconcile.Snapshot) {
 	tally := d.tally.Load().Add(s)
@@ -210,7 +214,9 @@ func (d *daemon) passed(s reconcile.Snapshot) {
 		d.log.Info("ready", "peers", len(s.Peers), "mtu", s.MTU())
 		d.say(d.notifier.Ready(line))
 		// What reading the configuration and programming all of it took is
-		// not needed again.
+		// not needed again. From now on little is made at a time, so that
+		// collecting it often costs next to nothing.
+		debug.SetGCPercent(usualGC)
 		go debug.FreeOSMemory()
 		d.mu.Lock()
 		d.line = line

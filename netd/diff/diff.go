@@ -34,8 +34,10 @@ type Object interface{ fmt.Stringer }
 type Change struct {
 	Verb   Verb
 	Object Object
-	// Was is the link as it was read, in an Adjust of a link.
-	Was wanted.Link
+	// Was is the link as it was read, in an Adjust of a link; nil otherwise.
+	// It is a pointer because there are changes by the ten thousand, and only
+	// a few of them are of links.
+	Was *wanted.Link
 }
 
 // String describes the change for logs.
@@ -60,7 +62,8 @@ func Diff(have, want wanted.State) []Change {
 		case !sameLink(*was, *is):
 			is := *is
 			is.Index = was.Index
-			d.additions = append(d.additions, Change{Adjust, is, *was})
+			was := *was
+			d.additions = append(d.additions, Change{Adjust, is, &was})
 		}
 	})
 	merge(have.Addresses, want.Addresses, wanted.CompareAddresses, func(was, is *wanted.Address) {

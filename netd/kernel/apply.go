@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -23,6 +24,10 @@ func (f Failure) Error() string { return fmt.Sprintf("%s: %v", f.Change, f.Err) 
 // Unwrap is the cause.
 func (f Failure) Unwrap() error { return f.Err }
 
+// atOnce is how many changes are made into messages at a time: all of them
+// would be the largest thing in netd's memory.
+const atOnce = 1024
+
 // Apply makes changes, in order, and returns those that failed; one failure
 // does not keep the others from being tried. Removing what is gone and making
 // what is there are no failures.
@@ -36,7 +41,9 @@ func (c *Conn) Apply(changes []diff.Change) []Failure {
 		for n < len(changes) && !isLink(changes[n]) && !isPeer(changes[n]) && sameStep(changes[0], changes[n]) {
 			n++
 		}
-		failures = append(failures, c.applyBatch(spare(changes[:n], failures))...)
+		for part := range slices.Chunk(spare(changes[:n], failures), atOnce) {
+			failures = append(failures, c.applyBatch(part)...)
+		}
 		peers := 0
 		for n+peers < len(changes) && isPeer(changes[n+peers]) {
 			peers++
@@ -193,10 +200,10 @@ func (c *Conn) applyLink(change diff.Change) error {
 			return err
 		}
 		link.Index = made.Index
-		change.Was = made
+		change.Was = &made
 	}
 	c.remember(link)
-	return c.adjustLink(change.Was, link)
+	return c.adjustLink(*change.Was, link)
 }
 
 // adjustLink gives a device the settings it lacks. It comes up last, so that

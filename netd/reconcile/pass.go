@@ -271,7 +271,7 @@ func (l *Loop) makeSo(do todo, joined *wanted.State) error {
 	}
 	if len(changes) > 0 {
 		for _, c := range changes {
-			if link, is := c.Object.(wanted.Link); is && c.Verb != diff.Remove && !c.Was.Up {
+			if link, is := c.Object.(wanted.Link); is && c.Verb != diff.Remove && (c.Was == nil || !c.Was.Up) {
 				l.rising[link.Name] = true
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"weft/netd/store/etcd/client"
 )
@@ -52,6 +53,7 @@ func (s *Store) list(ctx context.Context) (table, error) {
 	}
 	page := first.Pages[1]
 	for {
+		t.entries = slices.Grow(t.entries, len(page.KVs))
 		for _, kv := range page.KVs {
 			if len(kv.Key) < len(s.dir()) || kv.Key[:len(s.dir())] != s.dir() {
 				return t, fmt.Errorf("read %s: etcd answered with %.80q", s.base, kv.Key)

@@ -64,11 +64,12 @@ func decode(s subnets, text string) (lease.Lease, error) {
 	if len(text) > maxValue {
 		return l, fmt.Errorf("the value has %d bytes, the limit is %d", len(text), maxValue)
 	}
-	if trimmed := bytes.TrimSpace([]byte(text)); len(trimmed) == 0 || trimmed[0] != '{' {
+	data := []byte(text)
+	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' {
 		return l, fmt.Errorf("the value is no JSON object")
 	}
 	var v value
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
+	if err := json.Unmarshal(data, &v); err != nil {
 		return l, fmt.Errorf("the value is no lease: %w", err)
 	}
 	if v.BackendType == "" {

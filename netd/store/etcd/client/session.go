@@ -175,6 +175,10 @@ func (x *stream) close() {
 	x.response.Body.Close()
 }
 
+// believed is how many bytes are made room for on a server's word alone: a page
+// of leases.
+const believed = 2 << 20
+
 // next is the next message; io.EOF after the last.
 func (x *stream) next() ([]byte, error) {
 	var head [5]byte
@@ -194,9 +198,10 @@ func (x *stream) next() ([]byte, error) {
 	if int64(size) > int64(x.limit) {
 		return nil, fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, size, x.limit)
 	}
-	// What is said to come is not believed before it comes.
+	// What is said to come is not believed before it comes, beyond a page of
+	// leases. ReadFrom wants room for more even at the end.
 	var message bytes.Buffer
-	message.Grow(min(int(size), 64<<10))
+	message.Grow(min(int(size), believed) + bytes.MinRead)
 	if _, err := io.CopyN(&message, x.response.Body, int64(size)); err != nil {
 		return nil, fmt.Errorf("etcd %s: a message of %d bytes breaks off: %w", x.host, size, err)
 	}
