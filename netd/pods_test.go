@@ -18,7 +18,11 @@ func attachPod(t testing.TB, x *node, pod *nstest.Node, host int) {
 	}
 	x.Run(t, "ip", "link", "set", veth, "master", "cni0", "up")
 	pod.Run(t, "ip", "link", "set", "eth0", "mtu", "1430", "up")
-	for _, s := range x.config.Node.Subnets {
+	subnets := x.config.Node.Subnets
+	if len(subnets) == 0 { // the store gives them
+		subnets = x.report(t).Node.Subnets
+	}
+	for _, s := range subnets {
 		gateway := s.Addr().Next()
 		address := s.Addr()
 		for range host {
