@@ -19,7 +19,7 @@ var enums = map[string][]string{
 	"Kubernetes.distribution": {profiles.K3s, profiles.RKE2, profiles.NoKubernetes},
 	"Kubernetes.customCNI":    {"canal", "calico", "cilium"},
 	"Backend.type":            profiles.Backends,
-	"Store.type":              {profiles.StoreStatic, profiles.StoreEtcd, profiles.StoreKubernetes},
+	"Store.type":              profiles.Stores,
 	"Firewall.mode":           {profiles.FirewallNFTables, profiles.FirewallIPTables},
 	"Board.arch":              boards.Architectures,
 	"Kernel.signatures":       boards.Signatures,

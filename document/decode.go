@@ -46,14 +46,15 @@ func (dec *decoder) report(p Problem) {
 	}
 }
 
-// mismatch reports a value of the wrong type.
+// mismatch reports a value of the wrong type. The fix is the least there is to
+// say; who knows more says it instead.
 func (dec *decoder) mismatch(n, key *yaml.Node, path, want string) Problem {
 	message := fmt.Sprintf("%s must be %s", label(path), want)
 	if n.Kind != yaml.ScalarNode || isNull(n) {
 		p := dec.doc.atKey(key, n, message)
-		return p.WithRule(RuleType).WithNote(kindOf(n))
+		return p.WithRule(RuleType).WithNote(kindOf(n)).WithFix("write " + want)
 	}
-	return dec.doc.atNode(n, message).WithRule(RuleType)
+	return dec.doc.atNode(n, message).WithRule(RuleType).WithFix("write " + want)
 }
 
 // label returns how a path is called in a message.
@@ -264,7 +265,7 @@ func (dec *decoder) integer(n, key *yaml.Node, v reflect.Value, path string) {
 		v.SetInt(i)
 		return
 	case errors.Is(err, strconv.ErrRange):
-		dec.report(dec.mismatch(n, key, path, want(v.Type())).WithNote("this number is too large"))
+		dec.report(dec.mismatch(n, key, path, want(v.Type())).WithNote("this number is too large").WithFix("write a smaller one"))
 	case err == nil && !quoted(n) && strings.Trim(digits, "0123456789") == "":
 		dec.report(dec.mismatch(n, key, path, want(v.Type())).
 			WithNote("a leading zero means octal to some programs").

@@ -98,7 +98,7 @@ func Parse(file string, data []byte) (*Document, Problems) {
 	d := &Document{file: file}
 	if len(data) > MaxSize {
 		return d, Problems{d.whole(fmt.Sprintf("the file is larger than %d KiB", MaxSize>>10)).
-			WithRule(RuleText)}
+			WithRule(RuleText).WithFix("keep what is needed; no file of weft's gets this large")}
 	}
 	// Editors on Windows begin a file with a byte order mark; it says nothing
 	// in UTF-8, and every column of the first line would be off by one.
@@ -142,7 +142,8 @@ func (d *Document) parse(text string) (*yaml.Node, Problems) {
 	var first, second yaml.Node
 	err := in.Decode(&first)
 	if errors.Is(err, io.EOF) || err == nil && isNothing(&first) {
-		return nil, Problems{d.whole("the file is empty").WithRule(RuleDocuments)}
+		return nil, Problems{d.whole("the file is empty").WithRule(RuleDocuments).
+			WithFix("write what belongs into it, or name another file")}
 	}
 	if err != nil {
 		return nil, Problems{d.syntax(text, err)}

@@ -33,10 +33,11 @@ func runDaemon(ctx context.Context, o options, _, stderr io.Writer) int {
 
 // runCheck is netd check.
 func runCheck(_ context.Context, o options, stdout, stderr io.Writer) int {
-	_, warnings, err := readConfig(o.config)
+	c, d, warnings, err := readPlaced(o.config)
 	if err != nil {
 		return fails(err, stderr)
 	}
+	warnings = append(warnings, missing(c, d)...)
 	if len(warnings) > 0 {
 		_ = warnings.Write(stderr, styleOf(stderr).Colour)
 	}

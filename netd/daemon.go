@@ -59,9 +59,7 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
-		log.Warn("configuration", "problem", w.Error())
-	}
+	logWarnings(log, warnings)
 	inner, given, err := newStore(config, log)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
@@ -128,7 +126,8 @@ func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, file stri
 			return
 		case <-signals:
 		}
-		config, _, err := readConfig(file)
+		config, warnings, err := readConfig(file)
+		logWarnings(d.log, warnings)
 		if err == nil {
 			err = d.reconfigure(ctx, config)
 		}

@@ -1,6 +1,9 @@
 package profiles
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // NetdVersion is what the weft key of netd's configuration must say.
 const NetdVersion = "netd/v1"
@@ -20,7 +23,7 @@ type Netd struct {
 	// all defaults filled in.
 	Network Network `yaml:"network"`
 	// Paths are the files netd keeps.
-	Paths NetdPaths `yaml:"paths"`
+	Paths NetdPaths `yaml:"paths,omitempty"`
 	// Listen is the loopback address and port of the status server, such as
 	// 127.0.0.1:8285; none when empty. The unix socket is always there.
 	Listen string `yaml:"listen,omitempty"`
@@ -46,16 +49,21 @@ type NetdNode struct {
 	MAC string `yaml:"mac,omitempty"`
 }
 
-// NetdPaths are the files netd keeps.
+// NetdPaths are the files netd keeps. What is left out is as on a node built
+// by weft.
 type NetdPaths struct {
-	// Socket is the unix socket of the status server.
-	Socket string `yaml:"socket"`
-	// SubnetEnv is the file flannel's CNI plugin reads.
-	SubnetEnv string `yaml:"subnetEnv"`
-	// CNI is the conflist netd writes.
-	CNI string `yaml:"cni"`
+	// Socket is the unix socket of the status server; /run/weft/netd.sock
+	// when empty.
+	Socket string `yaml:"socket,omitempty"`
+	// SubnetEnv is the file flannel's CNI plugin reads;
+	// /run/flannel/subnet.env when empty.
+	SubnetEnv string `yaml:"subnetEnv,omitempty"`
+	// CNI is the conflist netd writes; /etc/cni/net.d/10-weft.conflist when
+	// empty.
+	CNI string `yaml:"cni,omitempty"`
 	// State is a directory that lasts: the WireGuard key, the last known
-	// leases, the last subnets. Only netd may read it.
+	// leases, the last subnets; /data/weft/netd when empty. Only netd may
+	// read it.
 	State string `yaml:"state,omitempty"`
 }
 
@@ -66,4 +74,14 @@ var DefaultNetdPaths = NetdPaths{
 	SubnetEnv: "/run/flannel/subnet.env",
 	CNI:       "/etc/cni/net.d/10-weft.conflist",
 	State:     "/data/weft/netd",
+}
+
+// withDefaults fills in the paths that are left out.
+func (p NetdPaths) withDefaults() NetdPaths {
+	return NetdPaths{
+		Socket:    cmp.Or(p.Socket, DefaultNetdPaths.Socket),
+		SubnetEnv: cmp.Or(p.SubnetEnv, DefaultNetdPaths.SubnetEnv),
+		CNI:       cmp.Or(p.CNI, DefaultNetdPaths.CNI),
+		State:     cmp.Or(p.State, DefaultNetdPaths.State),
+	}
 }

@@ -56,17 +56,22 @@ func ReadNode(file string, data []byte) (Node, *document.Document, document.Prob
 	return read(file, data, nodeRules)
 }
 
-// ReadNetd reads netd's configuration and checks it.
+// ReadNetd reads netd's configuration and checks it. Paths that are left out
+// are filled in before that, so that what is checked is what netd works with.
 func ReadNetd(file string, data []byte) (Netd, *document.Document, document.Problems) {
-	return read(file, data, netdRules)
+	return read(file, data, netdRules, func(n *Netd) { n.Paths = n.Paths.withDefaults() })
 }
 
-// read decodes a file and applies the rules of its kind.
-func read[T any](file string, data []byte, rules []document.Rule[T]) (T, *document.Document, document.Problems) {
+// read decodes a file, completes what it holds and applies the rules of its
+// kind.
+func read[T any](file string, data []byte, rules []document.Rule[T], complete ...func(*T)) (T, *document.Document, document.Problems) {
 	var v T
 	d, problems := document.Decode(file, data, &v)
 	if !d.Parsed() {
 		return v, d, problems
+	}
+	for _, c := range complete {
+		c(&v)
 	}
 	problems = append(problems, document.Apply(rules, v, d)...)
 	problems.Sort()

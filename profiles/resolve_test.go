@@ -246,6 +246,7 @@ func TestStoreThatGivesSubnetsLeavesThemOpen(t *testing.T) {
 		p := sound(t, Read, base)
 		p.Network.Peers = nil
 		p.Network.Store.Type = kind
+		p.Network.Store.Kubernetes.Kubeconfig = map[string]string{StoreKubernetes: "/etc/weft/kubeconfig"}[kind]
 		got, err := NetdFor(p, Node{}, "somewhere", uuid1)
 		if err != nil || len(got.Node.Subnets) != 0 {
 			t.Errorf("%s: subnets %v, %v; want none", kind, got.Node.Subnets, err)

@@ -24,6 +24,7 @@ var profileRules = slices.Concat(
 	within(networkRules, Profile.network),
 	within(underlayRules, Profile.network),
 	within(backendRules, Profile.network),
+	within(storeRules, Profile.network),
 	within(wireguardRules, Profile.network),
 	within(legacyRules, Profile.network),
 	[]document.Rule[Profile]{
@@ -108,7 +109,8 @@ func checkProfileName(p Profile, d *document.Document) document.Problems {
 			WithFix("give the profile a short name, such as edge"))
 	}
 	if strings.ContainsAny(p.Description, "\n\r") {
-		found = append(found, d.Problem("description", "description must be one line"))
+		found = append(found, d.Problem("description", "description must be one line").
+			WithFix("write it in one line; comments begin with # and may have many"))
 	}
 	return found
 }
@@ -120,5 +122,5 @@ func inRange(d *document.Document, path string, value, low, high int, note strin
 		return nil
 	}
 	return document.Problems{d.Problem(path, fmt.Sprintf("%s must be %d to %d, not %d", path, low, high, value)).
-		WithNote(note)}
+		WithNote(note).WithFix(fmt.Sprintf("write %d to %d, or remove it to have the default", low, high))}
 }

@@ -24,6 +24,26 @@ var ipsecCases = []ruleCase{
 	{"N60", "ipsec at all", "  backend: {type: ipsec}", "  backend: {type: ipsec, mtu: 1400}", "  backend: {type: vxlan}"},
 }
 
+// settingCases are of profiles.
+var settingCases = []ruleCase{
+	{"N77", "a VNI of host-gw", backendLine, "  backend: {type: host-gw, vni: 1}", "  backend: {type: host-gw, mtu: 1400}"},
+	{"N77", "a mode of vxlan", backendLine, "  backend: {type: vxlan, mode: dual}", "  backend: {type: vxlan, learning: true}"},
+	{"N77", "a port of wireguard", backendLine, encrypted(", port: 8472"), encrypted(", listenPort: 8472")},
+	{"N77", "a key file of none", backendLine, "  backend: {type: none, pskFile: /data/psk}", encrypted(", pskFile: /data/psk")},
+	{"N77", "a proposal of wireguard-native", backendLine, "  backend: {type: wireguard-native, espProposal: aes256-sha256}", "  backend: {type: wireguard-native, keepalive: 25}"},
+}
+
+func TestSettingRules(t *testing.T) { tryCases(t, base, settingCases, problemsOf(Read)) }
+
+// A profile that changes the backend of one it extends cannot take out what
+// that says.
+func TestWhatCameWithTheExtendedProfileIsNotWarnedOf(t *testing.T) {
+	_, _, problems := Load("case.yaml", []byte("weft: profile/v1\nname: case\ndescription: x\nextends: wireguard\nnetwork:\n  backend: {type: host-gw, gbp: true}\n"))
+	if len(problems) != 1 || problems[0].Rule != "N77" || problems[0].Line != 6 {
+		t.Errorf("problems are: %v", problems)
+	}
+}
+
 func TestIPsecRules(t *testing.T) {
 	for _, c := range ipsecCases {
 		for text, want := range map[string]bool{c.breaks: true, c.keeps: false} {

@@ -82,7 +82,7 @@ func checkPorts(d *document.Document, here, kind, name string, ports []Match) do
 			found = append(found, d.Problem(at, "it chooses no device").WithFix("give a name, a mac or a driver"))
 			continue
 		case m.Name == name && name != "":
-			found = append(found, d.Problem(at, name+" cannot lie on itself"))
+			found = append(found, d.Problem(at, name+" cannot lie on itself").WithFix("name the device below, such as eth0"))
 		}
 		found = append(found, macProblem(d, at+".mac", m.MAC)...)
 		found = append(found, deviceName(d, at+".name", m.Name)...)
@@ -94,7 +94,8 @@ func checkPorts(d *document.Document, here, kind, name string, ports []Match) do
 func checkKind(d *document.Document, here string, k Link) document.Problems {
 	switch {
 	case k.VLAN != nil && (k.VLAN.ID < 1 || k.VLAN.ID > maxVLAN):
-		return document.Problems{d.Problem(here+".id", fmt.Sprintf("a VLAN's id is 1 to %d, not %d", maxVLAN, k.VLAN.ID))}
+		return document.Problems{d.Problem(here+".id", fmt.Sprintf("a VLAN's id is 1 to %d, not %d", maxVLAN, k.VLAN.ID)).
+			WithFix("write the tag that the switch port has")}
 	case k.Bond != nil:
 		var found document.Problems
 		if m := k.Bond.Mode; m != "" && !slices.Contains(bondModes, m) {
@@ -134,9 +135,10 @@ func checkRoutes(l linkList, d *document.Document) document.Problems {
 			case r.To.Bits() == 0:
 				found = append(found, d.Problem(here+".to", "a default route is a gateway").WithFix("list it under gateways"))
 			case r.Via.IsValid() && r.Via.Is4() != r.To.Addr().Is4():
-				found = append(found, d.Problem(here+".via", fmt.Sprintf("%s is of another family than %s", r.Via, r.To)))
+				found = append(found, d.Problem(here+".via", fmt.Sprintf("%s is of another family than %s", r.Via, r.To)).
+					WithFix("write a gateway of the family of the destination"))
 			case r.Metric < 0:
-				found = append(found, d.Problem(here+".metric", "a metric is 0 or more"))
+				found = append(found, d.Problem(here+".metric", "a metric is 0 or more").WithFix("write a number from 1, or remove it to have the link's"))
 			}
 		}
 		return found

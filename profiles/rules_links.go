@@ -69,7 +69,8 @@ func checkMatches(l linkList, d *document.Document) document.Problems {
 		found := macProblem(d, at+".match.mac", k.Match.MAC)
 		found = append(found, deviceName(d, at+".match.name", k.Match.Name)...)
 		if !moduleName(k.Match.Driver) && k.Match.Driver != "" {
-			found = append(found, d.Problem(at+".match.driver", fmt.Sprintf("%q is no name of a driver", k.Match.Driver)))
+			found = append(found, d.Problem(at+".match.driver", fmt.Sprintf("%q is no name of a driver", k.Match.Driver)).
+				WithFix("write the name that ethtool -i prints, such as virtio_net"))
 		}
 		if before, twice := first[k.Match]; twice {
 			found = append(found, d.KeyProblem(at+".match", "two links match the same devices").
@@ -90,10 +91,11 @@ func deviceName(d *document.Document, at, name string) document.Problems {
 		return document.Problems{p.WithNote("a bracket or backslash is not closed").WithFix("write a pattern such as en* or eth[01]")}
 	}
 	if strings.ContainsAny(name, "/: \t\n") || name == "." || name == ".." {
-		return document.Problems{p.WithNote("slash, colon and space are not allowed")}
+		return document.Problems{p.WithNote("slash, colon and space are not allowed").WithFix("write a name such as eth0, or a pattern such as en*")}
 	}
 	if !strings.ContainsAny(name, `*?[\`) && len(name) > maxDevice {
-		return document.Problems{p.WithNote(fmt.Sprintf("it is longer than %d characters", maxDevice))}
+		return document.Problems{p.WithNote(fmt.Sprintf("it is longer than %d characters", maxDevice)).
+			WithFix("write the name that ip link prints, or a pattern such as en*")}
 	}
 	return nil
 }
@@ -132,14 +134,15 @@ func linkAddress(d *document.Document, at string, a netip.Prefix) (document.Prob
 	}
 	switch {
 	case use != "":
-		return p.WithNote("it is one of the " + use), true
+		return p.WithNote("it is one of the " + use).WithFix("write an address of the network that the device is on"), true
 	case a.Bits() == 0:
 		return p.WithNote("/0 would be the whole Internet").WithFix("give the length of your network, such as /24"), true
 	case a.Addr().Is4() && a.Bits() < 31 && a == a.Masked():
 		return p.WithNote("it is the network itself").
 			WithFix("write the node's own address, such as " + netip.PrefixFrom(a.Addr().Next(), a.Bits()).String()), true
 	case a.Addr().Is4() && a.Bits() < 31 && !a.Contains(a.Addr().Next()):
-		return p.WithNote("it is the network's broadcast address"), true
+		return p.WithNote("it is the network's broadcast address").
+			WithFix("write the node's own address, such as " + netip.PrefixFrom(a.Addr().Prev(), a.Bits()).String()), true
 	}
 	return document.Problem{}, false
 }
@@ -186,7 +189,7 @@ func checkGateways(l linkList, d *document.Document) document.Problems {
 				}
 			}
 			if use != "" {
-				found = append(found, p.WithNote("it is one of the "+use))
+				found = append(found, p.WithNote("it is one of the "+use).WithFix("write the router's address"))
 			}
 			if g.Zone() != "" {
 				found = append(found, p.WithNote("it has a zone").WithFix("write "+g.WithZone("").String()+"; the link is known"))

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strings"
 
 	"weft/document"
 )
@@ -19,6 +20,8 @@ var netdRules = slices.Concat(
 	within(networkRules, func(n Netd) Network { return n.Network }),
 	within(underlayRules, func(n Netd) Network { return n.Network }),
 	within(backendRules, func(n Netd) Network { return n.Network }),
+	within(legacyRules, func(n Netd) Network { return n.Network }),
+	within(storeRules, func(n Netd) Network { return n.Network }),
 	within(wireguardRules, func(n Netd) Network { return n.Network }),
 	within(peerRules, func(n Netd) peerList {
 		return peerList{path: "network.peers", peers: n.Network.Peers, network: &n.Network}
@@ -44,7 +47,7 @@ var netdRules = slices.Concat(
 			return macProblem(d, "node.mac", n.Node.MAC)
 		}},
 		{ID: "N26", Source: "RFC 9562, section 4", Check: checkUUID},
-		{ID: "N27", Source: "netd runs in no folder of its own", Check: checkPaths},
+		{ID: "N27", Source: "netd runs in no folder of its own; unix(7): sun_path has 108 bytes with the zero", Check: checkPaths},
 		{ID: "N28", Source: "the status holds what only the node should know", Check: checkListen},
 	},
 )
@@ -117,20 +120,44 @@ func checkUUID(n Netd, d *document.Document) document.Problems {
 		WithFix("write it in lower case with four hyphens")}
 }
 
+// maxSocket is how long the path of a unix socket may be, in bytes (unix(7)).
+const maxSocket = 107
+
+// checkPaths wants files that netd can all keep: one that is another's, or
+// stands where another needs a folder, would take it away.
 func checkPaths(n Netd, d *document.Document) document.Problems {
 	var found document.Problems
-	for _, f := range []struct{ at, path string }{
-		{"paths.socket", n.Paths.Socket},
-		{"paths.subnetEnv", n.Paths.SubnetEnv},
-		{"paths.cni", n.Paths.CNI},
-		{"paths.state", n.Paths.State},
-	} {
-		if f.path == "" && f.at == "paths.state" {
-			continue // netd has a default
+	type kept struct{ at, path, usual string }
+	files := []kept{
+		{"paths.socket", n.Paths.Socket, DefaultNetdPaths.Socket},
+		{"paths.subnetEnv", n.Paths.SubnetEnv, DefaultNetdPaths.SubnetEnv},
+		{"paths.cni", n.Paths.CNI, DefaultNetdPaths.CNI},
+		{"paths.state", n.Paths.State, DefaultNetdPaths.State},
+	}
+	var sound []kept
+	for _, f := range files {
+		fix := "write such as " + f.usual + ", or remove it to have that"
+		switch {
+		case !path.IsAbs(f.path) || path.Clean(f.path) != f.path || f.path == "/":
+			found = append(found, d.Problem(f.at, fmt.Sprintf("%s must be an absolute path of a file", f.at)).WithFix(fix))
+			continue
+		case f.at == "paths.socket" && len(f.path) > maxSocket:
+			found = append(found, d.Problem(f.at, fmt.Sprintf("the path of a socket has at most %d bytes, and this one %d", maxSocket, len(f.path))).
+				WithFix(fix))
+			continue
 		}
-		if !path.IsAbs(f.path) || path.Clean(f.path) != f.path || f.path == "/" {
-			found = append(found, d.Problem(f.at, fmt.Sprintf("%s must be an absolute path of a file", f.at)))
+		for _, other := range sound {
+			// The folder of state may hold the others.
+			below := f.at != "paths.state" && strings.HasPrefix(other.path, f.path+"/")
+			switch {
+			case f.path == other.path:
+				found = append(found, d.Problem(f.at, fmt.Sprintf("%s is %s, too", f.path, other.at)).WithFix(fix))
+			case below || strings.HasPrefix(f.path, other.path+"/"):
+				found = append(found, d.Problem(f.at, fmt.Sprintf("%s and %s cannot both be: one is the folder of the other", f.at, other.at)).
+					WithFix(fix))
+			}
 		}
+		sound = append(sound, f)
 	}
 	return found
 }

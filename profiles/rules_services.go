@@ -50,7 +50,7 @@ func checkServiceNames(p Profile, d *document.Document) document.Problems {
 		case slices.Contains(takenNames, s.Name):
 			found = append(found, d.Problem(at, s.Name+" is something that a node has anyway").WithFix("choose another name"))
 		case seen[s.Name] != "":
-			found = append(found, d.Problem(at, "two services are called "+s.Name).WithNote(inLine(d, seen[s.Name], "the first is")))
+			found = append(found, d.Problem(at, "two services are called "+s.Name).WithNote(inLine(d, seen[s.Name], "the first is")).WithFix("give one of them another name"))
 		default:
 			seen[s.Name] = at
 		}
@@ -136,9 +136,9 @@ func checkVariable(d *document.Document, at, key, value string) document.Problem
 	here := document.Join(at, key)
 	switch {
 	case key == "" || strings.ContainsAny(key, "=\x00\n "):
-		return document.Problems{d.Problem(at, fmt.Sprintf("%q is no name of a variable", key))}
+		return document.Problems{d.Problem(at, fmt.Sprintf("%q is no name of a variable", key)).WithFix("write it as NAME: value")}
 	case strings.Contains(value, "\x00"):
-		return document.Problems{d.Problem(here, "a value has no zero bytes")}
+		return document.Problems{d.Problem(here, "a value has no zero bytes").WithFix("remove \\0 from it")}
 	case slices.Contains([]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "INVOCATION_ID"}, key):
 		return document.Problems{d.Problem(here, key+" is the supervisor's to set").WithFix("remove it")}
 	}

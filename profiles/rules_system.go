@@ -83,7 +83,8 @@ func checkSysctlValues(p Profile, d *document.Document) document.Problems {
 		}
 		bad := strings.IndexFunc(value, func(r rune) bool { return r != '\t' && (r < ' ' || r > '~') })
 		if bad >= 0 || len(value) > maxSysctl {
-			found = append(found, d.Problem(at, fmt.Sprintf("the value of %s must be one line of plain ASCII", name)))
+			found = append(found, d.Problem(at, fmt.Sprintf("the value of %s must be one line of plain ASCII", name)).
+				WithFix("write what cat /proc/sys/... would print for it"))
 		}
 	}
 	return found

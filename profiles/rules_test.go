@@ -216,6 +216,12 @@ var netdCases = []ruleCase{
 	{"N26", "half a UUID", "0b9f1c3e-0000-4000-8000-000000000001", "0b9f1c3e-0000", "0b9f1c3e-0000-4000-8000-00000000000f"},
 	{"N27", "a relative path", "/run/weft/netd.sock", "netd.sock", "/netd.sock"},
 	{"N27", "a path that climbs", "/run/flannel/subnet.env", "/run/../subnet.env", "/run/subnet.env"},
+	{"N27", "one path twice", "/etc/cni/net.d/10-weft.conflist", "/run/flannel/subnet.env", "/run/flannel/10-weft.conflist"},
+	{"N27", "state in a file", "listen:", "  state: /run/weft/netd.sock/state\nlisten:", "  state: /run/weft\nlisten:"},
+	{"N27", "a file in a file", "/etc/cni/net.d/10-weft.conflist", "/run/flannel", "/run/flannel/cni"},
+	{"N27", "a path of 108 bytes", "/run/weft/netd.sock", "/" + strings.Repeat("a", 107), "/" + strings.Repeat("a", 106)},
+	{"N27", "no path", "  socket: /run/weft/netd.sock\n", "  socket: /\n", ""},
+	{"N60", "ipsec at all", "type: vxlan, vni: 1, port: 8472, checksumOffload: true", "type: ipsec", "type: vxlan"},
 	{"N28", "all addresses", "listen: 127.0.0.1:8285", "listen: 0.0.0.0:8285", "listen: \"[::1]:8285\""},
 	{"N28", "no port", "listen: 127.0.0.1:8285", "listen: 127.0.0.1", "listen: 127.1.2.3:1"},
 	{"D1", "another backend", "type: vxlan", "type: hostgw", "type: vxlan"},
@@ -257,8 +263,8 @@ func tryCases(t *testing.T, sound string, cases []ruleCase, read func(string) do
 				t.Errorf("%s is not reported; problems:\n%v", c.rule, broken)
 			}
 			for _, p := range broken {
-				if p.Line == 0 || p.Message == "" {
-					t.Errorf("a problem without place or message: %+v", p)
+				if p.Line == 0 || p.Message == "" || p.Fix == "" {
+					t.Errorf("a problem without place, message or fix: %+v", p)
 				}
 			}
 			kept := read(strings.Replace(sound, c.from, c.keeps, 1))
@@ -284,7 +290,7 @@ func hasRule(problems document.Problems, rule string) bool {
 
 func TestEveryRuleIsTested(t *testing.T) {
 	tested := map[string]bool{}
-	for _, cases := range [][]ruleCase{profileCases, nodeCases, netdCases, underlayCases, ipsecCases, deviceCases, serviceCases, placeCases, wireguardCases, wireguardNodeCases} {
+	for _, cases := range [][]ruleCase{profileCases, nodeCases, netdCases, underlayCases, ipsecCases, deviceCases, serviceCases, placeCases, wireguardCases, wireguardNodeCases, settingCases, storeCases} {
 		for _, c := range cases {
 			tested[c.rule] = true
 		}

@@ -139,7 +139,7 @@ func checkPeerKeys(l peerList, d *document.Document) document.Problems {
 	found := eachPeer(l, func(at string, p Peer) document.Problems {
 		at += ".publicKey"
 		if p.PublicKey == "" && !d.Has(at) {
-			return nil
+			return withoutKey(l, d, at, p)
 		}
 		wrong := wireguardKeyFault(p.PublicKey)
 		if wrong == "" {
@@ -154,6 +154,17 @@ func checkPeerKeys(l peerList, d *document.Document) document.Problems {
 		}
 		return []string{strings.TrimSpace(p.PublicKey)}
 	}, "give each node its own: packets for one of them would go to the other")...)
+}
+
+// withoutKey warns of a peer whose key nobody will tell: netd leaves it out and
+// works with the others.
+func withoutKey(l peerList, d *document.Document, at string, p Peer) document.Problems {
+	n := l.network
+	if n == nil || n.Backend.Canonical() != BackendWireGuard || n.Store.Type != "" && n.Store.Type != StoreStatic {
+		return nil
+	}
+	return document.Problems{d.Problem(at, fmt.Sprintf("peer %s has no public key, and backend %s cannot reach it", p.Name, n.Backend.Type)).
+		WithLevel(document.Warning).WithFix("add publicKey: and what wg pubkey prints on the peer; netd's status shows it too")}
 }
 
 // wireguardKeyFault says what is wrong with a key, and nothing of the key; ""

@@ -37,6 +37,7 @@ var wireguardCases = []ruleCase{
 	{"N75", "a public key of 33 bytes", "mac: 02:00:00:00:00:01", "publicKey: AQEB" + keyOne[:39] + "B", "publicKey: " + keyOne},
 	{"N75", "a public key that is a name", "mac: 02:00:00:00:00:01", "publicKey: node-1", "publicKey: " + keyTwo},
 	{"N75", "no public key", "mac: 02:00:00:00:00:01", `publicKey: ""`, "publicKey: " + keyTwo},
+	{"N75", "a peer whose key nobody tells", backendLine, encrypted(""), encrypted("") + etcdStore},
 	{"N75", "one public key twice", "mac: 02:00:00:00:00:01\n    - name: node-2", "publicKey: " + keyOne + "\n    - name: node-2\n      publicKey: " + keyOne,
 		"publicKey: " + keyOne + "\n    - name: node-2\n      publicKey: " + keyTwo},
 }

@@ -38,6 +38,8 @@ func ownRules() []Rule {
 	w := func(id, title, why, source string) Rule {
 		return Rule{ID: id, Title: title, Why: why, Source: source, Level: document.Warning}
 	}
+	// severe is a rule that is an error in one case and a warning in another.
+	severe := func(x Rule, severity string) Rule { x.Severity = severity; return x }
 	return []Rule{
 		r("N1", "a file says which kind and format it is", "The same key means another thing in another kind of file.", "the file's own format"),
 		r("N2", "a profile's name can be part of a file name", "Images are named after it.", "weft's own format"),
@@ -65,13 +67,18 @@ func ownRules() []Rule {
 		r("N24", "a module is called as the kernel calls it", "Init would not find it.", "modprobe(8)"),
 		w("N25", "a gateway is in one of the link's networks", "The kernel refuses a route over a gateway it cannot reach.", "ip-route(8)"),
 		r("N26", "a node's identity is a UUID", "Peers tell nodes apart by it.", "RFC 9562, section 4"),
-		r("N27", "netd's files are absolute paths", "It runs in no folder of its own.", "weft's own format"),
+		r("N27", "netd's files are absolute paths, each of its own", "It runs in no folder of its own, and what is written over another is lost; a socket's path has at most 107 bytes.", "weft's own format; unix(7)"),
 		r("N28", "the status server listens on loopback alone", "It tells what only the node should know.", "weft's own format"),
 		r("N40", "an interface is named as the kernel names it, or by its address", "No device would match.", "include/uapi/linux/if.h"),
 		r("N41", "an expression for interfaces is one of RE2", "No device would match.", "regexp.Compile"),
 		r("N42", "there is one address to reach for each family", "One route is looked up for each.", "flannel's --iface-can-reach"),
 		r("N43", "there is one underlay subnet for each family", "One subnet holds the address.", "one subnet holds the address of each family"),
 		r("N44", "the packet filter is one netd has", "There would be no rules.", "packet filters of netd"),
+		severe(r("N46", "the store is one netd has", "There would be no peers.", "stores of netd"),
+			"error for a store that there is not; warning for what is said of one that is not used"),
+		r("N47", "etcd is named by URLs, and bounds of subnets are subnets of the network", "netd would not start.", "etcd's client API; flannel pkg/subnet/config.go"),
+		r("N48", "a Kubernetes store says where the API server is, and under which names leases are there", "netd would not start.", "RFC 1123; flannel pkg/subnet/kube/annotations.go"),
+		r("N49", "a store's files are absolute paths, a certificate has its key and a password its user", "No connection would come about.", "RFC 8446, section 4.4"),
 		r("N50", "a virtual link is one device, made of devices that are there", "The kernel makes no VLAN, bond or bridge of what is missing or named twice.", "ip-link(8): vlan, bond, bridge"),
 		r("N51", "a link waits for something a node can wait for", "The node would wait for ever.", "carrier, address and default route are events"),
 		r("N52", "a route leads to a network by a gateway of its family", "The kernel refuses others; a default route is a gateway.", "ip-route(8)"),
@@ -86,8 +93,10 @@ func ownRules() []Rule {
 		r("N72", "keys are replaced only where a store can tell the peers", "Peers with a list would lose the node.", "netd/rotate: peers learn of a new key from the store"),
 		r("N73", "a keepalive is at most 65535 seconds", "It has 16 bits.", "wg(8), PersistentKeepalive"),
 		r("N74", "the file of the pre-shared key is an absolute path", "Netd runs in no folder of its own.", "weft's own format"),
-		r("N75", "a peer has a public WireGuard key, and no two have the same", "A key is one peer; of two, the later would take the packets of both.", "wg(8), pubkey; WireGuard paper, section 2"),
+		severe(r("N75", "a peer has a public WireGuard key, and no two have the same", "A key is one peer; of two, the later would take the packets of both.", "wg(8), pubkey; WireGuard paper, section 2"),
+			"error for a key that is none, or another's; warning for a peer without one, which is not reached"),
 		r("N76", "a node's private WireGuard key is one", "The device would have no key, and answer nobody.", "wg(8), genkey: 32 bytes in base64"),
+		w("N77", "a backend is set up with settings of its own", "They have no effect; whoever writes them believes they do.", "flannel pkg/backend"),
 		r("N81", "a node's place in Kubernetes is one that K3s and RKE2 take", "The node would join nobody, or begin a cluster of its own beside the others.", "k3s pkg/cli/server/server.go; weft's own format"),
 		r("N45", "an address that chooses a device is of its family", "The device of a family has an address of it.", "an address of a family is on a device for the family"),
 	}
