@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -194,4 +195,97 @@ func TestNodeOnKubernetesBootsFromWhatItKeptWithTheAPIGone(t *testing.T) {
 	if after := api.Annotations("node-1"); !maps.Equal(after, before) {
 		t.Errorf("annotations are %v, were %v", after, before)
 	}
+}
+
+// forbidden answers every patch as RBAC does.
+func forbidden(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodPatch {
+		return false
+	}
+	kubernetestest.Refuse(w, http.StatusForbidden, "Forbidden", `nodes "node-1" is forbidden: User "somebody" cannot patch resource "nodes/status"`)
+	return true
+}
+
+// F14's sister: what keeps the own lease out of the store is told where people
+// and probes look, with its own way out, and ends by itself.
+func TestWhyTheOwnLeaseIsNotOnKubernetesIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, after func(*apiServer)
+		reason, fix   string
+	}{
+		"no right to write it": {
+			func(a *apiServer) { a.register(onlyIPv4, 1); a.Intercept(forbidden) }, func(a *apiServer) { a.Intercept(nil) },
+			"patch annotations of node node-1: 403 Forbidden", "the identity needs the ClusterRole weft-netd",
+		},
+		"no object": {
+			func(*apiServer) {}, func(a *apiServer) { a.register(onlyIPv4, 1) },
+			"node node-1: it is not registered", "start its kubelet",
+		},
+		"no pod subnet": {
+			func(a *apiServer) { a.Put(kubernetestest.Node("node-1")) }, func(a *apiServer) { a.register(onlyIPv4, 1) },
+			"node node-1: it has no pod subnet yet", "--allocate-node-cidrs",
+		},
+		"a pod subnet of another network": {
+			func(a *apiServer) { a.Put(kubernetestest.Node("node-1", "10.10.1.0/24")) }, func(a *apiServer) { a.register(onlyIPv4, 1) },
+			"10.10.1.0/24 is not inside the pod network", "cluster-cidr",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster, api := onKubernetes(t, onlyIPv4, 1)
+			c.before(api)
+			x := cluster.nodes[0]
+			x.start(t)
+			x.answers(t)
+			x.stands(t, "the reason", tells(c.reason, c.fix))
+			if x.notices.has("READY=1") {
+				t.Error("the service manager was told that all is well")
+			}
+			c.after(api)
+			x.waitReady(t)
+			x.stands(t, "all well", ready(0))
+			if r := x.report(t); r.Store.OwnError != "" || r.Store.Error != "" {
+				t.Errorf("store %+v", r.Store)
+			}
+		})
+	}
+}
+
+// A node that has its subnets from before is in the network for its own part
+// at once; that its peers do not hear of it must be told all the same.
+func TestKeptNodeThatMayNotPublishOnKubernetesIsNotReady(t *testing.T) {
+	c, api := onKubernetes(t, onlyIPv4, 1)
+	api.register(onlyIPv4, 1)
+	c.startAll(t)
+	x := c.nodes[0]
+	x.stands(t, "all well", ready(0))
+	x.reboots(t)
+	api.Delete("node-1")
+	api.register(onlyIPv4, 1)
+	api.Intercept(forbidden)
+	x.start(t)
+	x.waitReady(t)
+	x.stands(t, "the reason", tells("patch annotations of node node-1: 403 Forbidden", "the identity needs the ClusterRole weft-netd"))
+	api.Intercept(nil)
+	x.stands(t, "all well again", ready(0))
+}
+
+// tells is a check for [node.stands]: netd is not ready, and the reason and
+// its fix are so.
+func tells(reason, fix string) func(status.Report) error {
+	return func(r status.Report) error {
+		if r.Ready || !strings.Contains(r.Reason, reason) || !strings.Contains(r.Fix, fix) ||
+			!strings.Contains(r.Store.OwnError, reason) || !strings.Contains(r.Store.Error, reason) {
+			return fmt.Errorf("ready %t, reason %q, fix %q, store %+v", r.Ready, r.Reason, r.Fix, r.Store)
+		}
+		return nil
+	}
+}
+
+// answers waits until netd can be asked.
+func (x *node) answers(t testing.TB) {
+	t.Helper()
+	nstest.Eventually(t, 20*time.Second, x.Name+" answers", func() error {
+		_, err := status.Fetch(t.Context(), x.config.Paths.Socket)
+		return err
+	})
 }

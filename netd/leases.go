@@ -151,12 +151,12 @@ func (l *leases) solved(key string) {
 
 // Publish publishes in the store behind, and again in the new one after it
 // was changed.
-func (l *leases) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease)) error {
+func (l *leases) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	for ctx.Err() == nil {
 		inner, until, cancel := l.current(ctx)
-		err := inner.Publish(until, own, func(given lease.Lease) {
-			l.own(nil)
-			granted(given)
+		err := inner.Publish(until, own, func(given lease.Lease, err error) {
+			l.own(err)
+			granted(given, err)
 		})
 		if err != nil && until.Err() == nil {
 			cancel()

@@ -42,11 +42,11 @@ func (s *said) Watch(ctx context.Context) iter.Seq2[store.Update, error] {
 	}
 }
 
-func (s *said) Publish(_ context.Context, own lease.Lease, granted func(lease.Lease)) error {
+func (s *said) Publish(_ context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	if s.refuse != nil {
 		return s.refuse
 	}
-	granted(own)
+	granted(own, nil)
 	s.published <- own
 	return nil
 }
@@ -95,7 +95,7 @@ func TestAnotherStoreTakesOverWithoutAGap(t *testing.T) {
 	news := watch(t, l)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- l.Publish(ctx, lease.Lease{Node: "self"}, func(lease.Lease) {}) }()
+	go func() { ended <- l.Publish(ctx, lease.Lease{Node: "self"}, func(lease.Lease, error) {}) }()
 	receive(t, first.published)
 	first.say(full("a", "b"), nil)
 	if got := receive(t, news); !got.Full || len(got.Set) != 2 {
@@ -147,7 +147,7 @@ func TestAnOwnLeaseThatIsRefusedIsKnown(t *testing.T) {
 	s := newSaid()
 	s.refuse = errors.New("no room")
 	l := newLeases("etcd", s, slog.New(slog.DiscardHandler), time.Now)
-	if err := l.Publish(context.Background(), lease.Lease{}, func(lease.Lease) {}); !errors.Is(err, s.refuse) {
+	if err := l.Publish(context.Background(), lease.Lease{}, func(lease.Lease, error) {}); !errors.Is(err, s.refuse) {
 		t.Errorf("error is %v", err)
 	}
 	if facts := l.about(); !errors.Is(facts.OwnError, s.refuse) {

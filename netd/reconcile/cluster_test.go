@@ -74,7 +74,7 @@ func (v view) Watch(ctx context.Context) iter.Seq2[store.Update, error] {
 	}
 }
 
-func (v view) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease)) error {
+func (v view) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	last := -1
 	for {
 		v.mu.Lock()
@@ -97,7 +97,7 @@ func (v view) Publish(ctx context.Context, own lease.Lease, granted func(lease.L
 				own.IPv6.Subnet = netip.MustParsePrefix(fmt.Sprintf("fd42:0:0:%x::/64", number))
 			}
 			v.change(func() { v.subnets[v.uuid], v.leases[v.uuid] = number, own })
-			granted(own)
+			granted(own, nil)
 			continue
 		}
 		select {

@@ -12,11 +12,13 @@ import (
 	"weft/profiles"
 )
 
-// A grant is this node's lease as the store holds it, or why it holds none.
+// A grant is this node's lease as the store holds it, or why it holds none;
+// logged says that the store has logged that.
 type grant struct {
-	asked lease.Lease
-	lease lease.Lease
-	err   error
+	asked  lease.Lease
+	lease  lease.Lease
+	err    error
+	logged bool
 }
 
 // opens reports whether the store gives this node its subnets: it can, and
@@ -107,7 +109,11 @@ func (l *Loop) keepPublished(ctx context.Context) {
 func (l *Loop) publishOne(ctx context.Context, own lease.Lease) {
 	pause := publishMin
 	for {
-		err := l.store.Publish(ctx, own, func(given lease.Lease) {
+		err := l.store.Publish(ctx, own, func(given lease.Lease, err error) {
+			if err != nil {
+				l.tell(ctx, grant{asked: own, err: fmt.Errorf("own lease: %w", err), logged: true})
+				return
+			}
 			pause = publishMin
 			l.tell(ctx, grant{asked: own, lease: given})
 		})
@@ -143,7 +149,7 @@ func (l *Loop) takeGrant(g grant) {
 	if err == nil && l.config.opens() {
 		err = l.useGranted(g.lease)
 	}
-	if err != nil {
+	if err != nil && !g.logged {
 		l.log.Warn("store", "error", err)
 	}
 	l.publishError = err

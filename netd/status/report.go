@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"weft/netd/diff"
@@ -228,12 +229,22 @@ func alarms(refusals []wanted.Refusal) []string {
 func ready(f Facts, r Report, drift int) (ok bool, reason, fix string) {
 	s := f.Snapshot
 	if ok, reason := s.Ready(); !ok {
-		return false, reason, fixOf(s)
+		reason, fix = wayOut(reason)
+		if fix == "" {
+			fix = fixOf(s)
+		}
+		return false, reason, fix
 	}
 	switch {
 	case r.Store.Kept:
 		return false, join("store: it has not answered yet; the network is as it was last known", r.Store.Error),
 			"check that the store can be reached; pods are reached meanwhile"
+	case f.Store.OwnError != nil:
+		reason, fix = wayOut("store: own lease: " + strings.TrimPrefix(f.Store.OwnError.Error(), "own lease: "))
+		if fix == "" {
+			fix = "see the log of netd; it tries again by itself"
+		}
+		return false, reason + "; peers may not know this node", fix
 	case len(r.Parts) > 0:
 		return false, r.Parts[0], "see the log of netd; it tries again by itself"
 	case f.KernelError != nil:
@@ -272,6 +283,12 @@ func fixOf(s reconcile.Snapshot) string {
 		}
 	}
 	return "see the log of netd"
+}
+
+// wayOut parts what an error says from the way out that it names.
+func wayOut(text string) (reason, fix string) {
+	reason, fix, _ = strings.Cut(text, "; fix: ")
+	return reason, fix
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -76,6 +76,34 @@ func TestNotReadySaysWhyAndWhatToDo(t *testing.T) {
 	}
 }
 
+// What the store says against this node's own lease is the reason, with its
+// own way out, whether the node has its subnets from before or waits for them.
+func TestOwnLeaseThatIsNotInTheStoreIsTheReason(t *testing.T) {
+	err := errors.New("own lease: patch: 403 Forbidden; fix: apply the manifest")
+	for name, spoil := range map[string]func(f *Facts){
+		"subnets from before": func(*Facts) {},
+		"no subnets": func(f *Facts) {
+			f.Snapshot.Node.IPv4, f.Snapshot.Wanted = netip.Prefix{}, wanted.State{}
+			f.Snapshot.FirewallError = errors.New("there is nothing to filter")
+		},
+	} {
+		f := facts()
+		f.Store.OwnError, f.Snapshot.StoreError = err, err
+		spoil(&f)
+		r := Build(f)
+		if r.Ready || !strings.HasPrefix(r.Reason, "store: own lease: patch: 403 Forbidden") || r.Fix != "apply the manifest" || r.Store.OwnError != err.Error() {
+			t.Errorf("%s: ready %t, reason %q, fix %q, store %+v", name, r.Ready, r.Reason, r.Fix, r.Store)
+		}
+		var b strings.Builder
+		if err := WriteStatus(&b, r, Style{Width: 200}); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "403 Forbidden"); n != 1 || strings.Count(b.String(), "apply the manifest") != 1 {
+			t.Errorf("%s: the error is said %d times in\n%s", name, n, &b)
+		}
+	}
+}
+
 func TestServerAnswersAndReplacesALeftoverSocket(t *testing.T) {
 	dir, err := os.MkdirTemp("", "status")
 	if err != nil {

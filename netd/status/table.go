@@ -121,10 +121,16 @@ func (s Style) store(w io.Writer, r Report) {
 		text += ", the last news " + ago(r.Time, *r.Store.Updated)
 	}
 	s.Field(w, "store", "", text)
-	if r.Store.Error != "" && !strings.Contains(r.Reason, r.Store.Error) {
+	// What is the reason of the state is not said twice, nor is what keeps the
+	// own lease away, which is an error of the store, too.
+	said := func(problem string) bool {
+		reason, _ := wayOut(problem)
+		return problem == "" || strings.Contains(r.Reason, reason)
+	}
+	if !said(r.Store.Error) && (r.Store.OwnError == "" || !strings.Contains(r.Store.Error, r.Store.OwnError)) {
 		s.Field(w, "", Red, r.Store.Error)
 	}
-	if r.Store.OwnError != "" {
+	if !said(r.Store.OwnError) {
 		s.Field(w, "", Red, "own lease: "+r.Store.OwnError)
 	}
 	for _, p := range r.Store.Problems {

@@ -77,8 +77,8 @@ func between(old, set map[string]lease.Lease) Update {
 }
 
 // Publish grants what it is given: every node already carries the whole list.
-func (s *Static) Publish(_ context.Context, own lease.Lease, granted func(lease.Lease)) error {
-	granted(own)
+func (s *Static) Publish(_ context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
+	granted(own, nil)
 	return nil
 }
 

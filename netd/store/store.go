@@ -57,11 +57,13 @@ func (u Update) Apply(leases map[string]lease.Lease) map[string]lease.Lease {
 // ending it leaves the lease in the store. Subnets that own leaves open are
 // the store's to choose. granted is called, from Publish, with the lease as
 // it stands in the store: when it has been written, and again when the store
-// changes it. An error that will pass is logged and tried again; the error
-// returned says why trying again is of no use.
+// changes it; or with an error that the store has logged, which says why it
+// does not stand there now, as long as nothing else is granted. An error that
+// will pass is tried again; the error returned says why trying again is of no
+// use.
 type Store interface {
 	Watch(ctx context.Context) iter.Seq2[Update, error]
-	Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease)) error
+	Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease, error)) error
 }
 
 // ErrTwin is what errors delivered by Watch are (see [errors.Is]) as long as

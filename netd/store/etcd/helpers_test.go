@@ -124,7 +124,7 @@ func (x *node) publish(t testing.TB, own lease.Lease) *node {
 	ctx, cancel := context.WithCancel(context.Background())
 	var end sync.WaitGroup
 	end.Go(func() {
-		err := x.Publish(ctx, own, func(l lease.Lease) { x.told(func() { x.granted = append(x.granted, l) }) })
+		err := x.Publish(ctx, own, func(l lease.Lease, _ error) { x.told(func() { x.granted = append(x.granted, l) }) })
 		x.told(func() { x.ended, x.done = err, true })
 	})
 	x.cancel = func() { cancel(); end.Wait() }

@@ -57,7 +57,7 @@ func TestWithAKeeperNobodyIsCutOff(t *testing.T) {
 	grants := make(chan lease.Lease, 4)
 	publishing, stop := context.WithCancel(ctx)
 	ended := make(chan error)
-	go func() { ended <- first.Publish(publishing, ownLease(1), func(l lease.Lease) { grants <- l }) }()
+	go func() { ended <- first.Publish(publishing, ownLease(1), func(l lease.Lease, _ error) { grants <- l }) }()
 	own := <-grants
 	stop()
 	if err := <-ended; err != nil {
@@ -74,7 +74,7 @@ func TestWithAKeeperNobodyIsCutOff(t *testing.T) {
 		break
 	}
 	publishing, stop = context.WithCancel(ctx)
-	go func() { ended <- second.Publish(publishing, ownLease(1), func(l lease.Lease) { grants <- l }) }()
+	go func() { ended <- second.Publish(publishing, ownLease(1), func(l lease.Lease, _ error) { grants <- l }) }()
 	if again := <-grants; again.IPv4.Subnet != own.IPv4.Subnet {
 		t.Errorf("%v, had %v", again.IPv4.Subnet, own.IPv4.Subnet)
 	}

@@ -16,7 +16,7 @@ import (
 // Subnets that own leaves open are chosen; those it gives must be had. What
 // stands against it is told by [Store.Watch] and tried again when something
 // has changed there.
-func (s *Store) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease)) error {
+func (s *Store) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	own, err := s.normal(own)
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (s *Store) Publish(ctx context.Context, own lease.Lease, granted func(lease
 		if h.wrote || h.lease.IPv4.Subnet != last.v4 || h.lease.IPv6.Subnet != last.v6 || !h.lease.Equal(own) {
 			s.config.Log.Info("own lease", "key", h.key, "reservation", h.etcd == 0)
 		}
-		granted(h.lease)
+		granted(h.lease, nil)
 		last = subnets{h.lease.IPv4.Subnet, h.lease.IPv6.Subnet}
 		if err := s.keep(ctx, h, own.UUID, &pause); err != nil {
 			s.config.Log.Warn("own lease", "error", err)

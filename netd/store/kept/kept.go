@@ -128,13 +128,15 @@ type over struct {
 
 // Publish grants the subnets the node had at once, before the store answers,
 // and then what the store says, which is kept.
-func (o *over) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease)) error {
+func (o *over) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	if again, had := o.keeper.withSubnets(own); had {
-		granted(again)
+		granted(again, nil)
 	}
-	return o.inner.Publish(ctx, own, func(l lease.Lease) {
-		o.keeper.keepOwn(l)
-		granted(l)
+	return o.inner.Publish(ctx, own, func(l lease.Lease, err error) {
+		if err == nil {
+			o.keeper.keepOwn(l)
+		}
+		granted(l, err)
 	})
 }
 

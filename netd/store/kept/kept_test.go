@@ -48,10 +48,10 @@ func (s *script) Watch(ctx context.Context) iter.Seq2[store.Update, error] {
 	}
 }
 
-func (s *script) Publish(_ context.Context, own lease.Lease, granted func(lease.Lease)) error {
+func (s *script) Publish(_ context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	s.asked = own
 	for _, l := range s.grants {
-		granted(l)
+		granted(l, nil)
 	}
 	return nil
 }
@@ -280,7 +280,7 @@ func TestSubnetsAreGrantedBeforeTheStoreAnswers(t *testing.T) {
 	got.IPv4.Subnet, got.IPv6.Subnet = netip.MustParsePrefix("10.244.7.0/24"), netip.MustParsePrefix("fd42:0:0:7::/64")
 	publish := func(own lease.Lease) (granted []lease.Lease, asked lease.Lease) {
 		inner := &script{grants: []lease.Lease{got}}
-		if err := Open(config(dir)).Over(inner).Publish(context.Background(), own, func(l lease.Lease) { granted = append(granted, l) }); err != nil {
+		if err := Open(config(dir)).Over(inner).Publish(context.Background(), own, func(l lease.Lease, _ error) { granted = append(granted, l) }); err != nil {
 			t.Fatal(err)
 		}
 		return granted, inner.asked

@@ -214,6 +214,7 @@ func pass(d time.Duration) {
 type published struct {
 	mu     sync.Mutex
 	grants []lease.Lease
+	told   error // the last word, if it was an error
 	err    error
 	done   bool
 }
@@ -222,10 +223,12 @@ func (w *world) publish(s *Store, own lease.Lease) (*published, context.CancelFu
 	p := &published{}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	go func() {
-		err := s.Publish(ctx, own, func(l lease.Lease) {
+		err := s.Publish(ctx, own, func(l lease.Lease, err error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.grants = append(p.grants, l)
+			if p.told = err; err == nil {
+				p.grants = append(p.grants, l)
+			}
 		})
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -240,6 +243,17 @@ func (p *published) all() []lease.Lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.grants)
+}
+
+// says reports whether the last word is an error with all of parts in it; with
+// none, whether it is a lease.
+func (p *published) says(parts ...string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.told == nil || len(parts) == 0 {
+		return p.told == nil && len(parts) == 0
+	}
+	return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(p.told.Error(), part) })
 }
 
 // ended is whether Publish returned, and what.

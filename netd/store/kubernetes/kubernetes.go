@@ -162,7 +162,10 @@ func (s *Store) read(o object) entry {
 // The addresses of the lease granted are those peers use: what the
 // annotations public-ip-overwrite or else node-public-ip of the object say,
 // in each family, or else the addresses of own.
-func (s *Store) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease)) error {
+//
+// What stands against the lease is told to granted; that the server cannot be
+// reached is not, which [Store.Watch] tells and which ends no lease.
+func (s *Store) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	p, err := newPublisher(s, own, granted)
 	if err != nil {
 		return err

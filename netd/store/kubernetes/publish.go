@@ -40,7 +40,7 @@ type publisher struct {
 	store   *Store
 	log     *slog.Logger
 	own     lease.Lease
-	granted func(lease.Lease)
+	granted func(lease.Lease, error)
 
 	// version is that of our last patch as long as the watch has not shown
 	// it: what comes before it is old news.
@@ -48,7 +48,8 @@ type publisher struct {
 	// last is what was written last, and when.
 	last   written
 	lastAt time.Time
-	// grants is what was granted last; nil before that.
+	// grants is what was granted last; nil before that, and after an error was
+	// told.
 	grants *lease.Lease
 	// up is the UID of the object whose condition was seen to last.
 	up string
@@ -57,7 +58,7 @@ type publisher struct {
 }
 
 // newPublisher refuses a lease that can never be written.
-func newPublisher(s *Store, own lease.Lease, granted func(lease.Lease)) (*publisher, error) {
+func newPublisher(s *Store, own lease.Lease, granted func(lease.Lease, error)) (*publisher, error) {
 	if own.Backend == "" {
 		return nil, errors.New("own lease: it has no backend")
 	}
@@ -72,12 +73,12 @@ func (p *publisher) take(ctx context.Context, c change[object]) {
 	if c.full {
 		p.version = ""
 		if len(c.set) == 0 {
-			p.wait("the node is not registered yet")
+			p.wait(notRegistered)
 		}
 	}
 	if slices.ContainsFunc(c.gone, func(o object) bool { return o.Metadata.Name == p.store.node }) {
 		p.version, p.last = "", nil
-		p.wait("the node's object was deleted")
+		p.wait("its object was deleted; fix: start its kubelet (K3s, RKE2) again, which registers it")
 	}
 	for _, o := range c.set {
 		if o.Metadata.Name != p.store.node {
@@ -111,7 +112,9 @@ func (p *publisher) see(ctx context.Context, o object, full bool) {
 	if p.store.condition && (full || p.up != o.Metadata.UID) {
 		p.up = o.Metadata.UID
 		if !o.networkAvailable() {
-			p.setCondition(ctx)
+			if p.setCondition(ctx) {
+				p.grant(granted)
+			}
 		}
 	}
 }
@@ -120,7 +123,7 @@ func (p *publisher) see(ctx context.Context, o object, full bool) {
 func (p *publisher) want(o object) (written, lease.Lease, bool) {
 	subnets, err := podSubnets(o.Spec, p.store.networks)
 	if errors.Is(err, errNoSubnets) {
-		p.wait("the node has no pod subnet yet (spec.podCIDRs); kube-controller-manager gives it one when it runs with --allocate-node-cidrs")
+		p.wait("it has no pod subnet yet (spec.podCIDRs); fix: none if it is new; kube-controller-manager gives it one when it runs with --allocate-node-cidrs")
 		return nil, lease.Lease{}, false
 	}
 	if err == nil {
@@ -130,7 +133,7 @@ func (p *publisher) want(o object) (written, lease.Lease, bool) {
 			return w, granted, true
 		}
 	}
-	p.warn(fmt.Errorf("node %s: %w; fix: %s", p.store.node, err, fixOf(err)))
+	p.refuse(fmt.Errorf("node %s: %w; fix: %s", p.store.node, err, fixOf(err)))
 	return nil, lease.Lease{}, false
 }
 
@@ -138,7 +141,7 @@ func (p *publisher) want(o object) (written, lease.Lease, bool) {
 func (p *publisher) write(ctx context.Context, o object, want written, difference map[string]*string) (object, bool) {
 	if maps.Equal(want, p.last) {
 		if wait := time.Until(p.lastAt.Add(quarrel)); wait > 0 {
-			p.warn(fmt.Errorf("somebody else changes the annotations of node %s; fix: stop flanneld, or the other netd, on this node", p.store.node))
+			p.refuse(fmt.Errorf("somebody else changes the annotations of node %s; fix: stop flanneld, or the other netd, on this node", p.store.node))
 			if !pause(ctx, wait) {
 				return o, false
 			}
@@ -146,7 +149,7 @@ func (p *publisher) write(ctx context.Context, o object, want written, differenc
 	}
 	body, err := annotationsPatch(difference)
 	if err != nil {
-		p.warn(err)
+		p.refuse(err)
 		return o, false
 	}
 	updated, ok := p.patch(ctx, "annotations", body)
@@ -166,7 +169,7 @@ func (p *publisher) grant(l lease.Lease) {
 	p.told = ""
 	if p.grants == nil || !p.grants.Equal(l) {
 		p.grants = &l
-		p.granted(l)
+		p.granted(l, nil)
 	}
 }
 
@@ -180,18 +183,20 @@ func (o object) networkAvailable() bool {
 	return false
 }
 
-// setCondition says that the node's network is there.
-func (p *publisher) setCondition(ctx context.Context) {
+// setCondition says that the node's network is there. It is false when that
+// could not be said.
+func (p *publisher) setCondition(ctx context.Context) bool {
 	now := time.Now().UTC().Format(time.RFC3339)
 	body, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []map[string]string{{
 		"type": networkUnavailable, "status": isFalse, "reason": upReason, "message": upMessage,
 		"lastHeartbeatTime": now, "lastTransitionTime": now,
 	}}}})
 	if err != nil {
-		p.warn(err)
-		return
+		p.refuse(err)
+		return false
 	}
-	p.patch(ctx, "condition "+networkUnavailable, body)
+	_, ok := p.patch(ctx, "condition "+networkUnavailable, body)
+	return ok
 }
 
 // patch patches the object's status, which takes annotations too but leaves
@@ -210,10 +215,10 @@ func (p *publisher) patch(ctx context.Context, what string, body []byte) (object
 		case ctx.Err() != nil:
 			return o, false
 		case hasCode(err, http.StatusNotFound):
-			p.wait("the node is not registered yet")
+			p.wait(notRegistered)
 			return o, false
 		}
-		p.warn(err)
+		p.refuse(err)
 		wait := backoff(failures, p.store.client.config.Random())
 		if s := (*statusError)(nil); errors.As(err, &s) {
 			wait = max(wait, s.retryAfter)
@@ -247,18 +252,41 @@ func (c *client) patch(ctx context.Context, r request) (o object, err error) {
 	return o, nil
 }
 
-// wait tells what is waited for, once.
+// notRegistered is said of a node without an object.
+const notRegistered = "it is not registered; fix: start its kubelet (K3s, RKE2); if kubectl get nodes lists it by another name, set store.kubernetes.node to that"
+
+// wait tells what is waited for, once: the reason, with its fix, is about the
+// node.
 func (p *publisher) wait(reason string) {
 	if p.told != reason {
 		p.told = reason
 		p.log.Info("publish: waiting", "reason", reason)
+		p.tell(fmt.Errorf("node %s: %s", p.store.node, reason))
 	}
 }
 
-// warn tells an error, once as long as it stays the same.
-func (p *publisher) warn(err error) {
-	if p.told != err.Error() {
-		p.told = err.Error()
-		p.log.Warn("publish", "error", err)
+// refuse tells what stands against the lease, once as long as that stays the
+// same.
+func (p *publisher) refuse(err error) {
+	if p.warn(err) {
+		p.tell(err)
 	}
+}
+
+// tell hands an error to the consumer, who is told of the lease again when it
+// is over.
+func (p *publisher) tell(err error) {
+	p.grants = nil
+	p.granted(lease.Lease{}, err)
+}
+
+// warn logs an error, once as long as it stays the same, and reports whether
+// it did.
+func (p *publisher) warn(err error) bool {
+	if p.told == err.Error() {
+		return false
+	}
+	p.told = err.Error()
+	p.log.Warn("publish", "error", err)
+	return true
 }

@@ -88,7 +88,7 @@ func TestForbiddenPatchNamesTheRuleAndGoesOnWhenItIsThere(t *testing.T) {
 		})
 		p, _ := w.publish(w.store(), own())
 		pass(5 * time.Minute)
-		if len(p.all()) != 0 || !w.log.has("nodes/status: patch") || !w.log.has("netd-rbac.yaml") {
+		if len(p.all()) != 0 || !w.log.has("nodes/status: patch") || !p.says("403 Forbidden", "nodes/status: patch", "netd-rbac.yaml") {
 			t.Errorf("granted %v, log:\n%v", p.all(), w.log)
 		}
 		if n := strings.Count(w.log.String(), "Forbidden"); n != 1 {
@@ -96,7 +96,7 @@ func TestForbiddenPatchNamesTheRuleAndGoesOnWhenItIsThere(t *testing.T) {
 		}
 		w.Intercept(nil)
 		pass(backoffMax)
-		if len(p.all()) != 1 {
+		if len(p.all()) != 1 || !p.says() {
 			t.Error("not granted when the rule was there")
 		}
 	})
@@ -152,17 +152,17 @@ func TestPublishWaitsForTheNodeAndItsSubnet(t *testing.T) {
 	inBubble(t, kubernetestest.Options{BookmarkEvery: time.Minute}, func(t *testing.T, w *world) {
 		p, _ := w.publish(w.store(), own())
 		pass(time.Hour)
-		if len(p.all()) != 0 || !w.log.has("not registered") {
+		if len(p.all()) != 0 || !w.log.has("not registered") || !p.says("node self: it is not registered", "; fix: start its kubelet") {
 			t.Errorf("granted %v, log:\n%v", p.all(), w.log)
 		}
 		w.Put(kubernetestest.Node("self"))
 		pass(time.Minute)
-		if len(p.all()) != 0 || !w.log.has("no pod subnet yet") {
+		if len(p.all()) != 0 || !w.log.has("no pod subnet yet") || !p.says("no pod subnet yet", "--allocate-node-cidrs") {
 			t.Errorf("granted %v, log:\n%v", p.all(), w.log)
 		}
 		w.Put(kubernetestest.Node("self", "10.42.9.0/24"))
 		synctest.Wait()
-		if len(p.all()) != 1 || w.Annotations("self")[prefix+"kube-subnet-manager"] != "true" {
+		if len(p.all()) != 1 || !p.says() || w.Annotations("self")[prefix+"kube-subnet-manager"] != "true" {
 			t.Errorf("granted %v, annotations %v", p.all(), w.Annotations("self"))
 		}
 		if _, found := w.Annotations("self")[prefix+"public-ipv6"]; found {
@@ -243,7 +243,7 @@ func TestPodSubnetsThatCannotBeOursAreRefused(t *testing.T) {
 				w.Put(kubernetestest.Node("self", c.cidrs...))
 				s := w.store()
 				p, _ := w.publish(s, own())
-				if len(p.all()) != 0 || !w.log.has(c.says) || len(w.patches()) != 0 {
+				if len(p.all()) != 0 || !p.says(c.says, "; fix: ") || len(w.patches()) != 0 {
 					t.Errorf("granted %v, log:\n%v", p.all(), w.log)
 				}
 				h, _ := w.watch(s)
@@ -281,7 +281,7 @@ func TestAddressesAreWhatTheAnnotationsAskFor(t *testing.T) {
 					t.Errorf("public-ip is %q, want %q", got, c.want)
 				}
 				if c.says != "" {
-					if !w.log.has(c.says) || len(p.all()) != 0 {
+					if !p.says(c.says, "; fix: kubectl annotate") || len(p.all()) != 0 {
 						t.Errorf("granted %v, log:\n%v", p.all(), w.log)
 					}
 					return
