@@ -15,13 +15,24 @@ import (
 )
 
 // report makes a report; full adds what the kernel holds now.
-func (d *daemon) report(full bool) status.Report { return status.Build(d.facts(full)) }
+// What it finds changed is put right: of some changes, such as that of a
+// device's accept_ra, the kernel tells nobody.
+func (d *daemon) report(full bool) status.Report {
+	r := status.Build(d.facts(full))
+	if len(r.Drift) > 0 {
+		d.loop.Look()
+	}
+	return r
+}
 
 // facts are all that is known. With full, the kernel is read, too; a pass of
 // the reconciler meanwhile makes what was read outdated, so it is read again
 // then.
 func (d *daemon) facts(full bool) status.Facts {
-	f := status.Facts{Version: version, Now: time.Now(), Store: d.leases.about(), Parts: d.engines.problems()}
+	f := status.Facts{Version: version, Now: time.Now(), Store: d.leases.about(), Parts: d.engines.problems(), Files: d.files.about(full)}
+	d.mu.Lock()
+	f.Reload = d.reload
+	d.mu.Unlock()
 	f.Probes, f.ProbeError = d.prober.Results()
 	if full { // many who ask at once do not make many reads at once
 		d.reading.Lock()

@@ -32,25 +32,28 @@ type daemon struct {
 	kernel   *kernel.Conn
 	prober   *probe.Prober
 	notifier status.Notifier
-	paths    profiles.NetdPaths
 	leases   *leases
 	engines  *engines
 	loop     *reconcile.Loop
 
 	snapshot atomic.Pointer[reconcile.Snapshot]
 	tally    atomic.Pointer[status.Tally]
-	files    files
+	files    *files
 
 	// What the configuration was last, for those who reload it.
 	config profiles.Netd
 	given  []netip.Prefix // subnets the store gave
 	static *store.Static  // the store, if it is a list of peers
+	// configured is what the loop was given last, configure gives it more.
+	configured reconcile.Config
+	configure  func(context.Context, reconcile.Config)
 
 	reading sync.Mutex // of the kernel, for reports
 
-	mu   sync.Mutex
-	told bool   // READY has been sent
-	line string // the last status line sent
+	mu     sync.Mutex
+	told   bool   // READY has been sent
+	line   string // the last status line sent
+	reload status.ReloadFacts
 }
 
 // serve runs netd until ctx ends.
@@ -69,7 +72,7 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 		return err
 	}
 	defer conn.Close()
-	d := &daemon{log: log, kernel: conn, paths: config.Paths, config: config, given: given,
+	d := &daemon{log: log, kernel: conn, config: config, given: given, configured: loopConfig(config, given),
 		leases:   newLeases(config.Network.Store.Type, inner, log, time.Now),
 		notifier: status.Notifier{Socket: os.Getenv("NOTIFY_SOCKET")}}
 	d.static, _ = inner.(*store.Static)
@@ -77,9 +80,11 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 		func(b profiles.Backend) engine { return newEngine(b, log, time.Now) },
 		func(b profiles.Backend) engine { return leftEngine(b, log, time.Now) })
 	d.prober = probe.New(log, time.Now, uint16(rand.Uint32()), d.probed)
-	d.snapshot.Store(&reconcile.Snapshot{Config: loopConfig(config, given)})
+	d.files = newFiles(config.Paths, log, time.Now, d.announce)
+	d.snapshot.Store(&reconcile.Snapshot{Config: d.configured})
 	d.tally.Store(&status.Tally{})
-	d.loop = reconcile.New(conn, firewall.New(), d.leases, loopConfig(config, given), log, time.Now, d.passed)
+	d.loop = reconcile.New(conn, firewall.New(), d.leases, d.configured, log, time.Now, d.passed)
+	d.configure = d.loop.Configure
 	d.loop.UseWireGuard(conn.WireGuard(), config.Paths.State)
 	if every := status.WatchdogEvery(os.Getenv("WATCHDOG_USEC")); every > 0 {
 		d.loop.Beat(every, func() { d.say(d.notifier.Alive()) })
@@ -107,7 +112,8 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 	run(func(ctx context.Context) error { return server.Serve(ctx, listeners) })
 	run(func(ctx context.Context) error { d.prober.Run(ctx); return nil })
 	run(func(ctx context.Context) error { d.engines.run(ctx); return nil })
-	run(func(ctx context.Context) error { d.reload(ctx, reloads, file); return nil })
+	run(func(ctx context.Context) error { d.files.run(ctx); return nil })
+	run(func(ctx context.Context) error { d.hearReloads(ctx, reloads, file); return nil })
 	<-ctx.Done()
 	d.say(d.notifier.Stopping("the network goes on without netd"))
 	parts.Wait()
@@ -117,9 +123,9 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 	return nil
 }
 
-// reload reads the configuration again at each signal. A bad one is refused
-// and the old one stays.
-func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, file string) {
+// hearReloads reads the configuration again at each signal. A bad one is
+// refused and the old one stays.
+func (d *daemon) hearReloads(ctx context.Context, signals <-chan os.Signal, file string) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -133,8 +139,11 @@ func (d *daemon) reload(ctx context.Context, signals <-chan os.Signal, file stri
 		}
 		if err != nil {
 			d.log.Error("reload: the old configuration stays", "error", err)
-			d.status("configuration refused, the old one stays: " + err.Error())
 		}
+		d.mu.Lock()
+		d.reload = status.ReloadFacts{Error: err, At: time.Now()}
+		d.mu.Unlock()
+		d.announce()
 	}
 }
 
@@ -159,9 +168,13 @@ func (d *daemon) reconfigure(ctx context.Context, config profiles.Netd) error {
 		d.log.Info("another store", "type", config.Network.Store.Type)
 		d.static, _ = next.(*store.Static)
 	}
-	// Peers that come and go need no more than an update of the store.
-	if c := loopConfig(config, given); !reflect.DeepEqual(c, d.snapshot.Load().Config) {
-		d.loop.Configure(ctx, c)
+	// Peers that come and go need no more than an update of the store. A key
+	// in a file may be another while the name of the file is the same.
+	c := loopConfig(config, given)
+	if c.Network.Backend.PSKFile != "" || !reflect.DeepEqual(c, d.configured) {
+		d.configured = c
+		d.configure(ctx, c)
+		d.engines.poke()
 	}
 	switch {
 	case next != nil:
@@ -192,24 +205,26 @@ func (d *daemon) passed(s reconcile.Snapshot) {
 	tally := d.tally.Load().Add(s)
 	d.tally.Store(&tally)
 	// Who is told that netd is ready finds the files.
-	if err := d.files.write(d.paths, s); err != nil {
-		d.log.Error("files", "error", err)
-	}
+	d.files.set(s)
 	d.snapshot.Store(&s)
 	d.engines.set(s)
+	d.announce()
 	// The probe's pod comes after what the node is waited for.
-	defer func() {
-		if config, known := probeConfig(s); known {
-			d.prober.Set(config)
-		}
-	}()
-	ready, _ := s.Ready()
-	line := status.Line(s)
+	if config, known := probeConfig(s); known {
+		d.prober.Set(config)
+	}
+}
+
+// announce tells the service manager how things stand if that is news, and
+// the first time that all is as it should be that netd is ready.
+func (d *daemon) announce() {
 	d.mu.Lock()
-	first := ready && !d.told
-	d.told = d.told || ready
-	d.mu.Unlock()
-	if first {
+	defer d.mu.Unlock()
+	s, files := d.snapshot.Load(), d.files.about(false)
+	ready, line := status.Line(*s, files, d.reload)
+	switch {
+	case ready && !d.told:
+		d.told = true
 		d.log.Info("ready", "peers", len(s.Peers), "mtu", s.MTU())
 		d.say(d.notifier.Ready(line))
 		// What reading the configuration and programming all of it took is
@@ -217,12 +232,10 @@ func (d *daemon) passed(s reconcile.Snapshot) {
 		// collecting it often costs next to nothing.
 		debug.SetGCPercent(usualGC)
 		go debug.FreeOSMemory()
-		d.mu.Lock()
-		d.line = line
-		d.mu.Unlock()
-		return
+	case line != d.line:
+		d.say(d.notifier.Status(line))
 	}
-	d.status(line)
+	d.line = line
 }
 
 // probed tells of a peer that started or stopped answering.
@@ -230,17 +243,6 @@ func (d *daemon) probed(r probe.Result) {
 	line := probe.Line(r)
 	d.log.Info("probe", "line", line, "answers", r.Answers)
 	d.say(d.notifier.Status(line))
-}
-
-// status tells the service manager a line that is news.
-func (d *daemon) status(line string) {
-	d.mu.Lock()
-	news := d.line != line
-	d.line = line
-	d.mu.Unlock()
-	if news {
-		d.say(d.notifier.Status(line))
-	}
 }
 
 // say logs what could not be told.

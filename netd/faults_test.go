@@ -247,6 +247,46 @@ func TestRefusedReloadKeepsTheOldConfiguration(t *testing.T) {
 	if after := x.state(t); after != before {
 		t.Errorf("state is\n%s\nwas\n%s", after, before)
 	}
+	// It is told until there is a good one; the network is as it should be.
+	r := x.report(t)
+	if !r.Ready || r.Reload == nil || !strings.Contains(r.Reload.Error, "nonsense") || time.Since(r.Reload.Time) > time.Minute {
+		t.Errorf("ready %t, reload %+v", r.Ready, r.Reload)
+	}
+	x.reload(t)
+	nstest.Eventually(t, 20*time.Second, "no more refusal", func() error {
+		if r := x.report(t); r.Reload == nil || r.Reload.Error != "" {
+			return fmt.Errorf("reload %+v", r.Reload)
+		}
+		if all := x.notices.all(); strings.Contains(all[len(all)-1], "refused") {
+			return fmt.Errorf("told last: %q", all[len(all)-1])
+		}
+		return nil
+	})
+}
+
+// The kernel tells nobody of a device's accept_ra; who asks whether netd is
+// ready sets off the repair.
+func TestReportThatFindsDriftHasItRepairedWithinASecond(t *testing.T) {
+	c := newCluster(t, onlyIPv6, 1)
+	c.startAll(t)
+	x := c.nodes[0]
+	const setting = "/proc/sys/net/ipv6/conf/flannel-v6.1/accept_ra"
+	x.Run(t, "sh", "-c", "echo 2 > "+setting)
+	start := time.Now()
+	first := x.report(t)
+	if !first.Ready && !strings.Contains(first.Fix, "within a second") {
+		t.Errorf("reason %q, fix %q", first.Reason, first.Fix)
+	}
+	nstest.Eventually(t, 20*time.Second, "accept_ra", func() error {
+		if have := strings.TrimSpace(x.Run(t, "cat", setting)); have != "0" {
+			return fmt.Errorf("it is %s", have)
+		}
+		return nil
+	})
+	x.eventually(t, "ready", func() error { return nil })
+	if r := x.report(t); r.Counters.LastRepair == nil || r.Counters.LastRepair.Sub(start) > time.Second {
+		t.Errorf("repaired at %v, asked at %v", r.Counters.LastRepair, start)
+	}
 }
 
 // F11.

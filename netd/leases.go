@@ -58,6 +58,9 @@ func (l *leases) about() status.StoreFacts {
 	defer l.mu.Unlock()
 	facts := l.facts
 	facts.Problems = slices.Clone(facts.Problems)
+	if keeps, is := l.inner.(interface{ KeepError() (error, int) }); is {
+		facts.KeepError, facts.KeepErrors = keeps.KeepError()
+	}
 	return facts
 }
 

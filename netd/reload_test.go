@@ -2,14 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"weft/netd/explain"
 	"weft/netd/nstest"
+	"weft/netd/reconcile"
+	"weft/netd/store"
 	"weft/profiles"
 )
 
@@ -129,5 +133,53 @@ func TestExplainAgreesWithTheKernel(t *testing.T) {
 				t.Errorf("%s: problem %q", target, p.Text)
 			}
 		}
+	}
+}
+
+// reconfigured is a daemon without a loop, and the networks it gave the loop.
+func reconfigured(t *testing.T, config profiles.Netd) (d *daemon, given *[]profiles.Network) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	static := store.NewStatic(config.Node.Name, config.Network.Backend.Canonical(), nil)
+	given = new([]profiles.Network)
+	d = &daemon{log: log, config: config, configured: loopConfig(config, nil), static: static,
+		leases: newLeases(config.Network.Store.Type, static, log, time.Now), engines: newEngines(log, nil, nil)}
+	d.configure = func(_ context.Context, c reconcile.Config) { *given = append(*given, c.Network) }
+	return d, given
+}
+
+// What counts is what the loop was told, not what it has done of it yet.
+func TestQuickReloadsEndWithTheLast(t *testing.T) {
+	first := profiles.Netd{Node: profiles.NetdNode{Name: "one"}}
+	first.Network.Backend = profiles.Backend{Type: profiles.BackendVXLAN}
+	first.Network = first.Network.WithDefaults()
+	second := first
+	second.Network.Backend.VNI = 7
+	d, given := reconfigured(t, first)
+	for _, config := range []profiles.Netd{first, second, second, first} {
+		if err := d.reconfigure(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var vnis []int
+	for _, n := range *given {
+		vnis = append(vnis, int(n.Backend.VNI))
+	}
+	if fmt.Sprint(vnis) != "[7 1]" {
+		t.Errorf("the loop was told VNIs %v, want 7 and then 1", vnis)
+	}
+}
+
+// The file with the shared key may hold another under the same name.
+func TestReloadReadsTheSharedKeyAgain(t *testing.T) {
+	config := profiles.Netd{Node: profiles.NetdNode{Name: "one"}}
+	config.Network.Backend = profiles.Backend{Type: profiles.BackendWireGuard, PSKFile: "/psk"}
+	config.Network = config.Network.WithDefaults()
+	d, given := reconfigured(t, config)
+	if err := d.reconfigure(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	if len(*given) != 1 || len(d.engines.wake) != 1 {
+		t.Errorf("the loop was told of %d networks, the engine woken %d times; want 1 and 1", len(*given), len(d.engines.wake))
 	}
 }

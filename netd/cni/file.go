@@ -8,8 +8,10 @@ package cni
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -30,11 +32,11 @@ func WriteFile(path string, data []byte) (written bool, err error) {
 	// .conflist; a name that starts with a dot and ends otherwise is safe.
 	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*.tmp")
 	if err != nil {
-		return false, fmt.Errorf("write %s: %w", path, err)
+		return false, fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	defer os.Remove(file.Name()) // fails when the rename has succeeded
 	_, err = file.Write(data)
-	err = errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close())
+	err = cmp.Or(err, file.Chmod(0o644), file.Sync(), file.Close())
 	if err == nil {
 		err = os.Rename(file.Name(), path)
 	}
@@ -42,9 +44,23 @@ func WriteFile(path string, data []byte) (written bool, err error) {
 		err = syncDir(dir)
 	}
 	if err != nil {
-		return false, fmt.Errorf("write %s: %w", path, err)
+		return false, fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	return true, nil
+}
+
+// cause is an error without the name of the temporary file, which is another
+// each time: an error that stays the same is told once.
+func cause(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
 }
 
 // syncDir makes a rename in dir last.

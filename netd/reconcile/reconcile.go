@@ -68,6 +68,7 @@ type Loop struct {
 	updates chan update
 	news    chan []kernel.Event
 	filters chan struct{}
+	looks   chan struct{}
 	configs chan Config
 	asks    chan lease.Lease
 	grants  chan grant
@@ -131,7 +132,7 @@ func New(k Kernel, f firewall.Firewall, s store.Store, config Config, log *slog.
 	l := &Loop{
 		kernel: k, firewall: f, store: s, log: log, now: now, publish: publish,
 		updates: make(chan update), news: make(chan []kernel.Event, 64),
-		filters: make(chan struct{}, 1), configs: make(chan Config),
+		filters: make(chan struct{}, 1), looks: make(chan struct{}, 1), configs: make(chan Config),
 		asks: make(chan lease.Lease, 1), grants: make(chan grant),
 		rules: make(chan rulesWanted, 1), rulesKept: make(chan rulesKept),
 		tunnels: tunnels{asks: make(chan chan error)},
@@ -151,6 +152,15 @@ func (l *Loop) Configure(ctx context.Context, config Config) {
 	select {
 	case l.configs <- config:
 	case <-ctx.Done():
+	}
+}
+
+// Look has a running loop compare the kernel soon, for who has seen that it is
+// not as wanted.
+func (l *Loop) Look() {
+	select {
+	case l.looks <- struct{}{}:
+	default: // it will look anyway
 	}
 }
 
@@ -205,6 +215,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.todo.firewall, l.todo.drift = true, true
 		case kept := <-l.rulesKept:
 			l.takeRules(kept)
+		case <-l.looks:
+			l.todo.read, l.todo.drift = true, true
 		case g := <-l.grants:
 			l.takeGrant(g)
 		case answer := <-l.tunnels.asks:

@@ -259,3 +259,23 @@ func TestRotateEndsWithItsContext(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// A configuration that is given again has the shared key read again.
+func TestSharedKeyIsReadAgainWithTheConfiguration(t *testing.T) {
+	l, _ := wgLoop(t, profiles.StoreStatic)
+	config := l.config
+	config.Network.Backend.PSKFile = filepath.Join(t.TempDir(), "psk")
+	var had wanted.Key
+	for i, key := range []string{"MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", "MjIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="} {
+		if err := os.WriteFile(config.Network.Backend.PSKFile, []byte(key+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l.configure(config)
+		l.pass()
+		peers := l.state.Wanted.Peers
+		if l.state.ReadError != nil || len(peers) == 0 || peers[0].PSK == (wanted.Key{}) || peers[0].PSK == had {
+			t.Fatalf("key %d: peers %v, error %v", i, peers, l.state.ReadError)
+		}
+		had = peers[0].PSK
+	}
+}

@@ -17,6 +17,7 @@ func Metrics(r Report) string {
 	m.one("netd_ready", "gauge", "1 when everything wanted is in the kernel.", number(r.Ready))
 	m.one("netd_identity_alarm", "gauge", "1 when another node has this node's identity or name.", number(len(r.Alarms) > 0))
 	m.store(r)
+	m.files(r)
 	m.peers(r)
 	m.refusals(r.Refusals)
 	m.mtus(r)

@@ -36,6 +36,10 @@ type Facts struct {
 	// Parts are what is wrong with the parts of netd that run beside the
 	// reconciler, such as the engine of a backend.
 	Parts []error
+	// Files are how the files for others stand, Reload how the last reading of
+	// the configuration went.
+	Files  FileFacts
+	Reload ReloadFacts
 	// Kernel is what the kernel holds of netd's, if it was read, KernelError
 	// why it could not be.
 	Kernel      *wanted.State
@@ -71,6 +75,10 @@ type Report struct {
 	Store Store `json:"store"`
 	// Firewall is the state of the packet filter.
 	Firewall Firewall `json:"firewall"`
+	// Files are how subnet.env and the CNI configuration stand.
+	Files Files `json:"files"`
+	// Reload is how reading the configuration again went the last time.
+	Reload *Reload `json:"reload,omitempty"`
 	// Parts are what is wrong with other parts of netd.
 	Parts []string `json:"parts,omitempty"`
 	// Counters count what was done since the start.
@@ -155,6 +163,8 @@ func Build(f Facts) Report {
 			s.Refusals...),
 		Store:    storeOf(f),
 		Firewall: Firewall{Mode: s.Config.Network.Firewall.Mode, Error: text(s.FirewallError)},
+		Files:    filesOf(f.Files),
+		Reload:   reloadOf(f.Reload),
 		Counters: Counters{
 			Passes: s.Counters.Passes, PassSeconds: f.Tally.Took.Seconds(), Reads: s.Counters.Reads,
 			Changes: s.Counters.Changes, Repairs: s.Counters.Repairs, RepairsOf: f.Tally.objects(),
@@ -236,6 +246,8 @@ func ready(f Facts, r Report, drift int) (ok bool, reason, fix string) {
 		return false, reason, fix
 	}
 	switch {
+	case f.Files.Error != nil:
+		return false, filesReason(f.Files.Error.Error()), fixFiles
 	case r.Store.Kept:
 		return false, join("store: it has not answered yet; the network is as it was last known", r.Store.Error),
 			"check that the store can be reached; pods are reached meanwhile"

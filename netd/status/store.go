@@ -27,6 +27,10 @@ type StoreFacts struct {
 	// when it never was; OwnError why it cannot be.
 	Granted, Renewed time.Time
 	OwnError         error
+	// KeepError is why what the store last said is not on disk, KeepErrors how
+	// often it could not be written.
+	KeepError  error
+	KeepErrors int
 }
 
 // Problem is an entry of the store that is skipped.
@@ -57,6 +61,10 @@ type Store struct {
 	OwnSince   *time.Time `json:"ownSince,omitempty"`
 	OwnRenewed *time.Time `json:"ownRenewed,omitempty"`
 	OwnError   string     `json:"ownError,omitempty"`
+	// KeepError is why what the store last said is not on disk, KeepErrors how
+	// often it could not be written.
+	KeepError  string `json:"keepError,omitempty"`
+	KeepErrors int    `json:"keepErrors,omitempty"`
 }
 
 func storeOf(f Facts) Store {
@@ -67,5 +75,6 @@ func storeOf(f Facts) Store {
 	}
 	return Store{Type: s.Type, Answered: f.Snapshot.StoreAnswered, Error: text(wrong), Kept: s.Kept, Revision: s.Revision,
 		Leases: s.Leases, Updated: moment(s.Updated), Errors: s.Errors, Problems: s.Problems,
-		OwnSince: moment(s.Granted), OwnRenewed: moment(s.Renewed), OwnError: text(s.OwnError)}
+		OwnSince: moment(s.Granted), OwnRenewed: moment(s.Renewed), OwnError: text(s.OwnError),
+		KeepError: text(s.KeepError), KeepErrors: s.KeepErrors}
 }

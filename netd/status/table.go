@@ -89,6 +89,7 @@ func (s Style) node(w io.Writer, r Report) {
 		s.Field(w, "", Yellow, fmt.Sprintf("older pods have %d: large packets of theirs are lost; restart them, or set firewall.mssClamp", r.PodsMTU))
 	}
 	s.store(w, r)
+	s.files(w, r)
 	s.Field(w, "firewall", colourOf(r.Firewall.Error), join(r.Firewall.Mode, r.Firewall.Error))
 	repairs := fmt.Sprintf("%d kernel, %d firewall", r.Counters.Repairs, r.Counters.FirewallRepairs)
 	if r.Counters.LastRepair != nil {
@@ -295,11 +296,25 @@ func ago(now, then time.Time) string {
 	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
 }
 
-// Line is how things stand in one line, for the service manager.
-func Line(s reconcile.Snapshot) string {
-	if ready, reason := s.Ready(); !ready {
-		return reason
+// Line is how things stand in one line, for the service manager, and whether
+// all is as it should be.
+func Line(s reconcile.Snapshot, files FileFacts, reload ReloadFacts) (ready bool, line string) {
+	ready, line = s.Ready()
+	switch {
+	case !ready:
+	case files.Error != nil:
+		ready, line = false, filesReason(files.Error.Error())
+	default:
+		line = programmed(s)
 	}
+	if reload.Error != nil {
+		line += "; configuration refused, the old one stays: " + reload.Error.Error()
+	}
+	return ready, line
+}
+
+// programmed says in one line how a node that is ready stands.
+func programmed(s reconcile.Snapshot) string {
 	programmed := make(map[string]bool, len(s.Peers))
 	for _, p := range s.Peers {
 		if !s.Failed[p.Subnet] {

@@ -2,6 +2,7 @@ package kept
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,19 +129,33 @@ func writeFile(path string, content any) (err error) {
 	}
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {
-		return err
+		return cause(err)
 	}
 	defer os.Remove(f.Name()) // fails when the rename has succeeded
 	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+	if err := cmp.Or(err, f.Sync(), f.Close()); err != nil {
+		return cause(err)
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
-		return err
+		return cause(err)
 	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// cause is an error without the name of the temporary file, which is another
+// each time: an error that stays the same is told once.
+func cause(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
 }

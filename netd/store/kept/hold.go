@@ -41,13 +41,8 @@ func (k *Keeper) release() (u store.Update, ended bool) {
 	return u, true
 }
 
-// changed notes that there is something to write. The lock is held.
-func (k *Keeper) changed() {
-	select {
-	case k.dirty <- struct{}{}:
-	default:
-	}
-}
+// changed notes that there are leases to write. The lock is held.
+func (k *Keeper) changed() { k.dirty.mark(&k.dirty.leases) }
 
 // take notes an update of the store and returns it with what is held.
 func (k *Keeper) take(u store.Update) store.Update {

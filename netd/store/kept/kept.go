@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -33,10 +32,6 @@ import (
 
 // DefaultHold is flannel's time to live of a lease.
 const DefaultHold = 24 * time.Hour
-
-// writeEvery is the shortest time between two writes of the leases: the life
-// of a memory card is counted in writes.
-const writeEvery = 3 * time.Second
 
 // Config says what is kept, and for whom.
 type Config struct {
@@ -65,7 +60,8 @@ type Keeper struct {
 	until    time.Time       // the end of held
 	revision int64
 	subnets  []netip.Prefix
-	dirty    chan struct{} // of size 1: something is to be written
+	dirty    dirty
+	disk     disk
 }
 
 // Open reads what was kept. What is damaged, or of another node or network,
@@ -74,7 +70,7 @@ func Open(c Config) *Keeper {
 	if c.Hold <= 0 {
 		c.Hold = DefaultHold
 	}
-	k := &Keeper{config: c, leases: map[string]lease.Lease{}, held: map[string]bool{}, dirty: make(chan struct{}, 1)}
+	k := &Keeper{config: c, leases: map[string]lease.Lease{}, held: map[string]bool{}, dirty: newDirty()}
 	var own ownFile
 	if k.read(ownName, &own, &own.Owner) {
 		k.subnets = slices.DeleteFunc(own.Subnets, func(p netip.Prefix) bool { return !k.inside(p) })
@@ -168,15 +164,13 @@ func (k *Keeper) keepOwn(l lease.Lease) {
 		}
 	}
 	k.mu.Lock()
-	same := slices.Equal(now, k.subnets)
-	k.subnets = now
+	if !slices.Equal(now, k.subnets) {
+		k.subnets = now
+		k.dirty.mark(&k.dirty.own)
+	}
 	k.mu.Unlock()
-	if same {
-		return
-	}
-	if err := k.write(ownName, ownFile{Owner: k.owner(), Subnets: now}); err != nil {
-		k.config.Log.Warn("kept subnets", "error", err)
-	}
+	// The node goes on when it cannot be written; that is tried again.
+	_ = k.write()
 }
 
 // Watch delivers what was kept and then what the store says.
@@ -187,6 +181,9 @@ func (o *over) Watch(ctx context.Context) iter.Seq2[store.Update, error] {
 		defer parts.Wait()
 		defer cancel()
 		k := o.keeper
+		// Writing ends last, so that what was heard last is on disk.
+		ended := make(chan struct{})
+		defer close(ended)
 		if u, found := k.first(); found && !yield(u, nil) {
 			return
 		}
@@ -205,7 +202,7 @@ func (o *over) Watch(ctx context.Context) iter.Seq2[store.Update, error] {
 				}
 			}
 		})
-		parts.Go(func() { k.keepWriting(ctx) })
+		parts.Go(func() { k.keepWriting(ended) })
 		held := time.NewTimer(k.holdFor())
 		defer held.Stop()
 		for {
@@ -235,52 +232,4 @@ func (k *Keeper) first() (store.Update, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return store.Update{Full: true, Set: maps.Clone(k.leases), Kept: true, Revision: k.revision}, k.found
-}
-
-// keepWriting writes the leases when they have changed, not too often, and
-// once more at the end.
-func (k *Keeper) keepWriting(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			k.writeIfDirty()
-			return
-		case <-k.dirty:
-		}
-		if err := k.writeLeases(); err != nil {
-			k.config.Log.Warn("kept leases", "error", err)
-		}
-		calm := time.NewTimer(writeEvery)
-		select {
-		case <-ctx.Done():
-		case <-calm.C:
-		}
-		calm.Stop()
-	}
-}
-
-func (k *Keeper) writeIfDirty() {
-	select {
-	case <-k.dirty:
-		if err := k.writeLeases(); err != nil {
-			k.config.Log.Warn("kept leases", "error", err)
-		}
-	default:
-	}
-}
-
-func (k *Keeper) writeLeases() error {
-	k.mu.Lock()
-	f := leasesFile{Owner: k.owner(), Revision: k.revision, Leases: maps.Clone(k.leases),
-		Held: slices.Sorted(maps.Keys(k.held)), HeldUntil: k.until.Unix()}
-	k.mu.Unlock()
-	if len(f.Held) == 0 {
-		f.HeldUntil = 0
-	}
-	return k.write(leasesName, f)
-}
-
-// write writes one file of the folder.
-func (k *Keeper) write(name string, content any) error {
-	return writeFile(filepath.Join(k.config.Dir, name), content)
 }
