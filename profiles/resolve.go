@@ -14,7 +14,7 @@ import (
 // The node's own entry in the list of peers is taken out; it gives the node's
 // addresses, subnets and MAC where the node file does not. A node that has
 // subnets from neither gets the ones of [SubnetsFor], unless the store gives
-// them.
+// them; with store kubernetes the list of peers gives none.
 //
 // The result is checked like a file. When it does not hold together, the
 // error is a [document.Problems] that points into no file.
@@ -43,7 +43,7 @@ func NetdFor(p Profile, n Node, name, uuid string) (Netd, error) {
 	if len(conf.Node.Addresses) == 0 {
 		conf.Node.Addresses = own.Addresses
 	}
-	if len(conf.Node.Subnets) == 0 {
+	if len(conf.Node.Subnets) == 0 && network.Store.Type != StoreKubernetes {
 		conf.Node.Subnets = own.Subnets
 	}
 	if len(conf.Node.Subnets) == 0 && !network.Store.GivesSubnets() && len(checkPods(network, nil)) == 0 {

@@ -48,6 +48,9 @@ var netdRules = slices.Concat(
 		}},
 		{ID: "N26", Source: "RFC 9562, section 4", Check: checkUUID},
 		{ID: "N27", Source: "netd runs in no folder of its own; unix(7): sun_path has 108 bytes with the zero", Check: checkPaths},
+		{ID: ruleGivenSubnets, Source: givenSubnetsSource, Check: func(n Netd, d *document.Document) document.Problems {
+			return givenSubnets(d, "node.subnets", n.Node.Subnets, n.Network)
+		}},
 		{ID: "N28", Source: "the status holds what only the node should know", Check: checkListen},
 	},
 )

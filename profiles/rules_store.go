@@ -81,6 +81,24 @@ func checkEtcd(n Network, d *document.Document) document.Problems {
 	return found
 }
 
+// The rule about subnets that are said of a node although its store gives them.
+const (
+	ruleGivenSubnets   = "N29"
+	givenSubnetsSource = "Kubernetes API, Node: spec.podCIDRs; flannel pkg/subnet/kube/kube.go, nodeToLease"
+)
+
+// givenSubnets refuses subnets of a node at path of d where Kubernetes gives
+// them: peers read them from the node's object, and one that the node believes
+// to have besides reaches nobody.
+func givenSubnets(d *document.Document, path string, list []netip.Prefix, n Network) document.Problems {
+	if len(list) == 0 || n.Store.Type != StoreKubernetes {
+		return nil
+	}
+	return document.Problems{d.Problem(path, "with store kubernetes a node's subnets are the spec.podCIDRs of its object").
+		WithNote("peers go by those, whatever is said here").
+		WithFix("remove subnets; kube-controller-manager gives each node its own (--allocate-node-cidrs, --cluster-cidr)")}
+}
+
 // boundsOf are the bounds for each range of pods; those that no subnet begins
 // with are told of and left out.
 func boundsOf(n Network, list []netip.Addr, at string, d *document.Document, found *document.Problems) []netip.Addr {

@@ -1,6 +1,9 @@
 package profiles
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 const (
 	// storePlace is where the cases put a store into base.
@@ -51,5 +54,25 @@ func TestPathsMayBeLeftOut(t *testing.T) {
 	want.State = "/var/lib/weft"
 	if len(problems) > 0 || n.Paths != want {
 		t.Errorf("paths are %+v, problems %v", n.Paths, problems)
+	}
+}
+
+// It is told where it stands, and the way out is what Kubernetes calls it.
+func TestSubnetsBesideKubernetesAreRefusedWhereTheyStand(t *testing.T) {
+	text := strings.Replace(baseNetd, "  peers:\n", "  store: {type: kubernetes, kubernetes: {kubeconfig: /k}}\n  peers:\n", 1)
+	_, _, problems := ReadNetd("netd.yaml", []byte(text))
+	if len(problems) != 1 || problems[0].Line != 6 || problems[0].Column != 3 || !strings.Contains(problems[0].Fix, "--allocate-node-cidrs") {
+		t.Errorf("problems are\n%v", problems)
+	}
+	n := sound(t, ReadNode, baseNode)
+	n.Peers = nil
+	p := sound(t, Read, base)
+	p.Network.Store = Store{Type: StoreKubernetes, Kubernetes: KubernetesStore{Kubeconfig: "/k"}}
+	if _, err := NetdFor(p, n, "node-1", uuid1); err == nil || !strings.Contains(err.Error(), "spec.podCIDRs") {
+		t.Errorf("a node file with subnets: %v", err)
+	}
+	n.Subnets = nil
+	if got, err := NetdFor(p, n, "node-1", uuid1); err != nil || len(got.Node.Subnets) != 0 {
+		t.Errorf("a list of peers with the node's own entry: %v, %v", got.Node.Subnets, err)
 	}
 }

@@ -214,6 +214,7 @@ var netdCases = []ruleCase{
 	{"N13", "an address on loopback", `"2001:db8::11"`, `"::1"`, `"2001:db8::13"`},
 	{"N14", "a broadcast MAC", "02:00:00:00:00:01", "ff:ff:ff:ff:ff:ff", "fe:ff:ff:ff:ff:ff"},
 	{"N26", "half a UUID", "0b9f1c3e-0000-4000-8000-000000000001", "0b9f1c3e-0000", "0b9f1c3e-0000-4000-8000-00000000000f"},
+	{"N29", "subnets beside Kubernetes", "  peers:\n", "  store: {type: kubernetes, kubernetes: {kubeconfig: /k}}\n  peers:\n", "  store: {type: etcd}\n  peers:\n"},
 	{"N27", "a relative path", "/run/weft/netd.sock", "netd.sock", "/netd.sock"},
 	{"N27", "a path that climbs", "/run/flannel/subnet.env", "/run/../subnet.env", "/run/subnet.env"},
 	{"N27", "one path twice", "/etc/cni/net.d/10-weft.conflist", "/run/flannel/subnet.env", "/run/flannel/10-weft.conflist"},

@@ -33,10 +33,12 @@ func CheckPrefixes(list []netip.Prefix, d *document.Document, path string) docum
 	return ruled("B1", canonical(d, path, list))
 }
 
-// CheckSubnets wants the pod subnets at path of d to be parts of the network.
+// CheckSubnets wants the pod subnets at path of d to be parts of the network,
+// and none where Kubernetes gives them.
 func CheckSubnets(list []netip.Prefix, n Network, d *document.Document, path string) document.Problems {
 	found := CheckPrefixes(list, d, path)
 	found = append(found, ruled("N10", onePerFamily(d, path, bases(list)))...)
+	found = append(found, ruled(ruleGivenSubnets, givenSubnets(d, path, list, n))...)
 	return append(found, ruled("N11", inside(d, path, list, n.Pods))...)
 }
 

@@ -33,7 +33,8 @@ type Underlay struct {
 // Plan numbers the nodes of a cluster whose network is n: node k is called
 // node-k, has the k-th address of the underlay, and the k-th pod subnet after
 // the first, which stays free as in flannel. All nodes carry the same peer
-// list.
+// list. Where the store is Kubernetes, which gives out the subnets and knows
+// the nodes, they carry neither.
 func Plan(n profiles.Network, u Underlay) ([]profiles.Node, error) {
 	count := len(u.MACs)
 	if count < 1 || count > MaxNodes {
@@ -51,6 +52,7 @@ func Plan(n profiles.Network, u Underlay) ([]profiles.Node, error) {
 		peers[i] = peer
 	}
 	nodes := make([]profiles.Node, count)
+	fromKubernetes := n.Store.Type == profiles.StoreKubernetes
 	for i, self := range peers {
 		nodes[i] = profiles.Node{
 			Weft:      profiles.NodeVersion,
@@ -59,6 +61,9 @@ func Plan(n profiles.Network, u Underlay) ([]profiles.Node, error) {
 			Subnets:   self.Subnets,
 			Peers:     peers,
 			Links:     links(u, i, self.Addresses),
+		}
+		if fromKubernetes {
+			nodes[i].Subnets, nodes[i].Peers = nil, nil
 		}
 	}
 	return nodes, nil

@@ -19,6 +19,20 @@ func network() profiles.Network {
 
 func mac(last byte) net.HardwareAddr { return net.HardwareAddr{0x52, 0x54, 0, 0, 0, last} }
 
+func TestNodesOnKubernetesAreGivenNeitherSubnetsNorPeers(t *testing.T) {
+	n := network()
+	n.Store.Type = profiles.StoreKubernetes
+	nodes, err := Plan(n, Underlay{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")}, MACs: []net.HardwareAddr{mac(1), mac(2)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range nodes {
+		if x.Subnets != nil || x.Peers != nil || len(x.Addresses) != 1 {
+			t.Errorf("%+v", x)
+		}
+	}
+}
+
 func TestTwoNodesKnowEachOther(t *testing.T) {
 	nodes, err := Plan(network(), Underlay{
 		Prefixes: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24"), netip.MustParsePrefix("fd77::/64")},

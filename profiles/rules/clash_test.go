@@ -45,3 +45,28 @@ func TestNamesWithOneTunnelAddressAreFound(t *testing.T) {
 		t.Errorf("found %+v", found)
 	}
 }
+
+// Kubernetes gives out the subnets, and a cluster file that does says so where
+// it does.
+func TestSubnetsOfNodesBesideKubernetesAreFound(t *testing.T) {
+	const nodes = "nodes:\n  - {name: node-1, role: server, addresses: [192.168.1.11], subnets: [10.42.7.0/24]}\n"
+	for store, want := range map[string]int{
+		"{type: kubernetes, kubernetes: {kubeconfig: /k}}": 1,
+		"{type: etcd}": 0,
+	} {
+		file := place(t, Example{
+			Profile: "network: {backend: {type: vxlan}, store: " + store + "}\nkubernetes:\n  server: {flannel-backend: none}\n",
+			Cluster: "name: home\n" + nodes,
+		})
+		found := 0
+		problems := check(t, file, Facts{})
+		for _, p := range problems {
+			if p.Rule == "N29" && p.Line == 5 && strings.Contains(p.Fix, "remove subnets") {
+				found++
+			}
+		}
+		if found != want {
+			t.Errorf("%s: found %d times, want %d:\n%v", store, found, want, problems)
+		}
+	}
+}

@@ -69,6 +69,7 @@ func ownRules() []Rule {
 		r("N26", "a node's identity is a UUID", "Peers tell nodes apart by it.", "RFC 9562, section 4"),
 		r("N27", "netd's files are absolute paths, each of its own", "It runs in no folder of its own, and what is written over another is lost; a socket's path has at most 107 bytes.", "weft's own format; unix(7)"),
 		r("N28", "the status server listens on loopback alone", "It tells what only the node should know.", "weft's own format"),
+		r("N29", "a node whose store is Kubernetes is given no subnets", "Peers go by the spec.podCIDRs of its object: what is sent to other addresses of its pods arrives nowhere.", "Kubernetes API, Node; flannel pkg/subnet/kube"),
 		r("N40", "an interface is named as the kernel names it, or by its address", "No device would match.", "include/uapi/linux/if.h"),
 		r("N41", "an expression for interfaces is one of RE2", "No device would match.", "regexp.Compile"),
 		r("N42", "there is one address to reach for each family", "One route is looked up for each.", "flannel's --iface-can-reach"),
