@@ -31,6 +31,7 @@ func TestCheckAndRunRefuseTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	const pods, socket = "  pods: [10.244.0.0/16]\n", "socket: /run/weft/netd.sock"
+	const subnets = "  subnets: [10.244.1.0/24]\nnetwork:\n" + pods
 	store := func(text string) string { return pods + "  store: " + text + "\n" }
 	for _, c := range []struct{ name, from, to, says string }{
 		{"a misspelt store", pods, store("{type: etcdd}"), ":8:17: there is no store \"etcdd\"   [N46]"},
@@ -38,7 +39,8 @@ func TestCheckAndRunRefuseTheSame(t *testing.T) {
 		{"kubernetes without servers", pods, store("{type: kubernetes}"), ":8:3: it is not said where the API server is   [N48]"},
 		{"a long annotation prefix", pods, store("{type: kubernetes, kubernetes: {kubeconfig: /k, annotationPrefix: a/b/c}}"), "\"a/b/c\" is no domain with an optional /name   [N48]"},
 		{"a certificate without its key", pods, store("{type: etcd, etcd: {certFile: /c}}"), "certFile stands without keyFile   [N49]"},
-		{"a kubeconfig with a plugin", pods, store("{type: kubernetes, kubernetes: {kubeconfig: " + broken + "}}"), "the user has an exec plugin"},
+		{"subnets beside kubernetes", pods, store("{type: kubernetes, kubernetes: {kubeconfig: /k}}"), ":5:3: with store kubernetes a node's subnets are the spec.podCIDRs of its object   [N29]"},
+		{"a kubeconfig with a plugin", subnets, "network:\n" + store("{type: kubernetes, kubernetes: {kubeconfig: " + broken + "}}"), "the user has an exec plugin"},
 		{"a path of 108 bytes", socket, "socket: /" + strings.Repeat("a", 107), "a socket has at most 107 bytes, and this one 108   [N27]"},
 		{"one path for all", socket, "socket: /run/flannel/subnet.env", "/run/flannel/subnet.env is paths.socket, too   [N27]"},
 		{"a status server for all", "paths:", "listen: 0.0.0.0:8285\npaths:", "is no loopback address"},
