@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weft/netd/alone"
 	"weft/netd/firewall"
 	"weft/netd/kernel"
 	"weft/netd/probe"
@@ -63,6 +64,11 @@ func serve(ctx context.Context, file string, log *slog.Logger) (err error) {
 		return err
 	}
 	logWarnings(log, warnings)
+	claim, err := alone.Take(log)
+	if err != nil {
+		return err
+	}
+	defer claim.Close()
 	inner, given, err := newStore(config, log)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)

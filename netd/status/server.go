@@ -13,7 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
+
+	"weft/netd/alone"
 )
 
 // A Server answers on a unix socket and, if asked, on a loopback address:
@@ -51,40 +54,82 @@ const (
 )
 
 // Listen opens the unix socket at path and, unless it is empty, the loopback
-// address listen. A socket left by a killed netd is replaced. The socket is
+// address listen. A socket left by a killed netd is replaced; one that somebody
+// listens on is not, nor is anything else that has its name. The socket is
 // root's alone.
 func Listen(path, listen string) ([]net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("status socket: %w", err)
+	// The address comes first: it may be taken, and then nothing is changed.
+	var tcp []net.Listener
+	if listen != "" {
+		l, err := listenLoopback(listen)
+		if err != nil {
+			return nil, fmt.Errorf("status address %s: %w", listen, err)
+		}
+		tcp = append(tcp, l)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("status socket: %w", err)
-	}
-	unix, err := net.Listen("unix", path)
+	unix, err := listenUnix(path)
 	if err != nil {
+		for _, l := range tcp {
+			l.Close()
+		}
 		return nil, fmt.Errorf("status socket: %w", err)
+	}
+	return append([]net.Listener{unix}, tcp...), nil
+}
+
+func listenLoopback(listen string) (net.Listener, error) {
+	address, err := netip.ParseAddrPort(listen)
+	if err != nil {
+		return nil, err
+	}
+	if !address.Addr().IsLoopback() {
+		return nil, errors.New("only loopback addresses are served; write 127.0.0.1:PORT")
+	}
+	l, err := net.Listen("tcp", listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%w; fix: end what listens there, or write another port as listen", err)
+	}
+	return l, err
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if err := makeRoom(path); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.Chmod(path, socketMode); err != nil {
-		unix.Close()
-		return nil, fmt.Errorf("status socket: %w", err)
+		l.Close()
+		return nil, err
 	}
-	listeners := []net.Listener{unix}
-	if listen == "" {
-		return listeners, nil
+	return l, nil
+}
+
+// makeRoom removes the socket that a killed netd has left at path.
+func makeRoom(path string) error {
+	const wayOut = "fix: write another path as paths.socket"
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there and no socket; %s, or remove it", path, wayOut)
 	}
-	address, err := netip.ParseAddrPort(listen)
-	if err == nil && !address.Addr().IsLoopback() {
-		err = errors.New("only loopback addresses are served; write 127.0.0.1:PORT")
+	owner, err := alone.OwnerOf(path)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s listens on %s; %s, or end that process", owner, path, wayOut)
+	case !errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%s may be in use: %w; %s", path, err, wayOut)
 	}
-	var tcp net.Listener
-	if err == nil {
-		tcp, err = net.Listen("tcp", listen)
-	}
-	if err != nil {
-		unix.Close()
-		return nil, fmt.Errorf("status address %s: %w", listen, err)
-	}
-	return append(listeners, tcp), nil
+	return os.Remove(path)
 }
 
 // Serve answers on listeners until ctx ends, and closes them.

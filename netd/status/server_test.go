@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -133,4 +134,54 @@ func TestSilentConnectionsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestOnlyALeftSocketIsReplaced: nothing else at the path is netd's to remove.
+func TestOnlyALeftSocketIsReplaced(t *testing.T) {
+	dir, err := os.MkdirTemp("", "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "sock")
+	refused := func(listen, says string) {
+		t.Helper()
+		listeners, err := Listen(path, listen)
+		for _, l := range listeners {
+			l.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "fix: ") {
+			t.Errorf("Listen: %v; want one that says %q and a fix", err, says)
+		}
+	}
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("", "no socket")
+	if text, _ := os.ReadFile(path); string(text) != "precious" {
+		t.Fatalf("the file now holds %q", text)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	listeners, err := Listen(path, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused("", fmt.Sprintf("(process %d) listens on %s", os.Getpid(), path))
+	refused(listeners[1].Addr().String(), "address already in use")
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatalf("the first one's socket is gone: %v", err)
+	}
+	c.Close()
+	// Killed: the socket is left, and nobody listens.
+	listeners[0].(*net.UnixListener).SetUnlinkOnClose(false)
+	for _, l := range listeners {
+		l.Close()
+	}
+	if listeners, err = Listen(path, ""); err != nil {
+		t.Fatalf("after a crash: %v", err)
+	}
+	listeners[0].Close()
 }
