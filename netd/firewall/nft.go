@@ -17,8 +17,14 @@ import (
 // another table, as accept in nftables never does.
 const TableName = "weft"
 
-// wayOut is said with what nftables refuses.
-const wayOut = " (if the kernel has no nf_tables, load it, or set network.firewall.mode: iptables)"
+// wayOut is said with what nftables refuses. Who may not ask is not told
+// whether the kernel has it.
+func wayOut(err error) string {
+	if errors.Is(err, unix.EPERM) {
+		return " (netd needs root, or CAP_NET_ADMIN)"
+	}
+	return " (if the kernel has no nf_tables, load it, or set network.firewall.mode: iptables)"
+}
 
 // Names of the chains in the table.
 const (
@@ -38,7 +44,7 @@ func ensureNFT(want Ruleset) (changed bool, err error) {
 	for range tries {
 		differs, err := queueDifference(conn, want)
 		if err != nil {
-			return changed, fmt.Errorf("nftables: read table %s: %w%s", TableName, err, wayOut)
+			return changed, fmt.Errorf("nftables: read table %s: %w%s", TableName, err, wayOut(err))
 		}
 		if !differs {
 			return changed, nil
@@ -48,7 +54,7 @@ func ensureNFT(want Ruleset) (changed bool, err error) {
 		case err == nil:
 			return true, nil
 		case !errors.Is(err, unix.ENOENT):
-			return true, fmt.Errorf("nftables: write table %s: %w%s", TableName, err, wayOut)
+			return true, fmt.Errorf("nftables: write table %s: %w%s", TableName, err, wayOut(err))
 		}
 	}
 	return changed, fmt.Errorf("nftables: write table %s: somebody else removes it all the time", TableName)

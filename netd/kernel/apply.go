@@ -193,7 +193,7 @@ func (c *Conn) applyLink(change diff.Change) error {
 		return nil
 	case diff.Create:
 		if err := c.do(createLink(link)); err != nil {
-			return err
+			return c.conflict(link, err)
 		}
 		made, err := c.find(link.Name)
 		if err != nil {

@@ -276,6 +276,7 @@ func (l *Loop) makeSo(do todo, joined *wanted.State) error {
 			}
 		}
 		l.state.Failures = l.kernel.Apply(changes)
+		l.logReplaced(changes)
 		l.count(do, changes)
 	} else {
 		l.state.Failures = nil
@@ -305,6 +306,26 @@ func (l *Loop) count(do todo, changes []diff.Change) {
 		l.repaired(&l.state.Counters.Repairs, len(changes))
 		l.state.Repaired = changes
 		l.log.Info("drift repaired", "changes", len(changes), "first", changes[0].String())
+	}
+}
+
+// logReplaced tells of devices that somebody else had made under a name of
+// netd's and that have given way to netd's own.
+func (l *Loop) logReplaced(changes []diff.Change) {
+	for _, c := range changes {
+		link, is := c.Object.(wanted.Link)
+		if !is || c.Verb != diff.Remove || link.Alias == wanted.Mark {
+			continue
+		}
+		_, named := slices.BinarySearchFunc(l.state.Wanted.Links, link, wanted.CompareLinks)
+		gone := !slices.ContainsFunc(l.state.Failures, func(f kernel.Failure) bool {
+			failed, is := f.Change.Object.(wanted.Link)
+			return is && f.Change.Verb == diff.Remove && failed.Name == link.Name
+		})
+		if named && gone {
+			l.log.Warn("a device that is not netd's had the name of one that is, and was removed", "device", link.Name, "kind", link.Kind,
+				"index", link.Index, "fix", "give it another name than "+link.Name+" if it comes back")
+		}
 	}
 }
 

@@ -113,7 +113,7 @@ func peers(f Facts, drift []diff.Change) []Peer {
 			out.Fix = "give the node an " + out.Family + " address; netd goes on by itself"
 		case failed[p.Subnet] != "" || s.Failed[p.Subnet]:
 			out.State, out.Error = StateFailed, failed[p.Subnet]
-			out.Fix = "check that the kernel has what the contract names; netd tries again by itself"
+			out.Fix = fixOfFailures(s.Failures)
 		case wrong[p.Subnet] != "":
 			out.State, out.Error = StateDrift, wrong[p.Subnet]
 			out.Fix = "nothing, netd repairs it; if it stays, find who changes it"

@@ -283,11 +283,9 @@ func fixOf(s reconcile.Snapshot) string {
 	case len(s.Waiting) > 0:
 		return "give the node its address (node file, DHCP, router advertisements); netd goes on by itself"
 	case len(s.Failures) > 0:
-		return "check that the kernel has what the profile's contract names; netd tries again by itself"
-	case s.FirewallError != nil && s.Config.Network.Firewall.Mode == "iptables":
-		return "check that iptables and ip6tables are installed and work"
+		return fixOfFailures(s.Failures)
 	case s.FirewallError != nil:
-		return "check that the kernel has nf_tables with masquerade (nft_masq, nft_chain_nat)"
+		return fixOfFirewall(s)
 	}
 	for _, r := range s.Refusals {
 		if r.Kind == wanted.RefusedDevice {
