@@ -132,6 +132,9 @@ func TestCorruptLeasesAtTheStartCostOnlyThemselves(t *testing.T) {
 	for _, x := range c.Nodes {
 		x.Start(t)
 	}
+	for _, x := range c.Nodes { // a node is known before it has written its files
+		x.WaitReady(t, 2)
+	}
 	for i, x := range c.Nodes {
 		r := x.WaitReady(t, 2) // the other node and the good lease
 		problem(t, x, "garbage")

@@ -37,6 +37,7 @@ type tunnels struct {
 	psk     wanted.Key
 	roaming wireguard.Roaming
 	devices []wireguard.Device
+	unkept  error         // why what was decided last is not on disk
 	applied bool          // the kernel is as the state says
 	peers   []rotate.Peer // of the last decision
 	next    time.Time     // when to look at the kernel again
@@ -150,134 +151,6 @@ func (t *tunnels) keep(next rotate.State) error {
 	return nil
 }
 
-// planned computes what should be, and where keys are being replaced again
-// with what has been decided about that.
-func (l *Loop) planned(leases []lease.Lease) (wanted.Plan, error) {
-	plan, err := l.plainPlan(leases)
-	if err != nil || !l.tunnelled() {
-		return plan, err
-	}
-	lane, err := l.decide(plan, leases)
-	if err != nil {
-		return plan, err
-	}
-	main := l.tunnels.state.Main.Public()
-	if main == l.node.PublicKey && lane.PublicKey == l.node.Lane.PublicKey && maps.Equal(lane.Ways, l.node.Lane.Ways) {
-		return plan, nil
-	}
-	l.node.PublicKey, l.node.Lane = main, lane
-	return l.plainPlan(leases)
-}
-
-// decide takes the replacing of keys further.
-func (l *Loop) decide(plan wanted.Plan, leases []lease.Lease) (wanted.Lane, error) {
-	t := &l.tunnels
-	t.peers = l.rotating(plan, leases)
-	in := rotate.Input{Now: l.now(), Peers: t.peers, Applied: t.applied, Kept: l.kept}
-	if l.canRotate() {
-		in.Every = l.config.Network.Backend.RotateEvery
-	}
-	next, out := rotate.Machine{NewKey: wireguard.New}.Next(t.state, in)
-	if err := t.keep(next); err != nil {
-		return wanted.Lane{}, err
-	}
-	for _, note := range out.Notes {
-		l.log.Info("wireguard: " + note)
-	}
-	t.wakeAt(out.Wake)
-	lane := wanted.Lane{PublicKey: next.Lane.Public(), Ways: map[wanted.Key]wanted.Way{}}
-	if next.Lane.IsZero() {
-		return wanted.Lane{}, nil
-	}
-	lane.Port, lane.PortV6 = wanted.LanePorts(l.config.Network.Backend)
-	for _, p := range t.peers {
-		lane.Ways[p.Main] = out.Ways[p.ID]
-	}
-	return lane, nil
-}
-
-// wakeAt makes sure that the kernel is looked at no later than at a time.
-func (t *tunnels) wakeAt(at time.Time) {
-	if !at.IsZero() && at.Before(t.next) {
-		t.next = at
-	}
-}
-
-// rotating are the peers as package rotate takes them: those whose leases are
-// honoured.
-func (l *Loop) rotating(plan wanted.Plan, leases []lease.Lease) []rotate.Peer {
-	t := &l.tunnels
-	byKey := map[wanted.Key]*rotate.Peer{}
-	families := map[wanted.Key][]bool{}
-	var order []wanted.Key
-	for _, p := range plan.Peers {
-		if byKey[p.PublicKey] == nil {
-			byKey[p.PublicKey] = &rotate.Peer{Name: p.Node, ID: p.PublicKey.String(), Main: p.PublicKey}
-			order = append(order, p.PublicKey)
-		}
-		families[p.PublicKey] = append(families[p.PublicKey], p.Subnet.Addr().Is6())
-	}
-	for _, one := range leases {
-		for _, half := range []lease.Half{one.IPv4, one.IPv6} {
-			key, err := wanted.ParseKey(half.PublicKey)
-			if p := byKey[key]; err == nil && p != nil {
-				p.Aware = one.UUID != "" && l.canRotate()
-				p.ParseLane(one.Lane)
-			}
-		}
-	}
-	peers := make([]rotate.Peer, 0, len(order))
-	// A key can be at one peer of a device only, and never at its own: of
-	// leases that say the same lane, the first has it.
-	taken := map[wanted.Key]bool{t.state.Lane.Public(): true}
-	for _, key := range order {
-		p := *byKey[key]
-		if taken[p.Lane] {
-			p.ParseLane(lease.Lane{})
-		}
-		taken[p.Lane] = true
-		var mains, lanes []string
-		for _, ipv6 := range families[key] {
-			names := wanted.DeviceNames(l.config.Network.Backend, ipv6)
-			mains, lanes = append(mains, names[0]), append(lanes, names[1])
-		}
-		p.MainUp, p.Live, p.MainAt = t.handshakes(mains, t.state.Main.Public(), p.Main, l.now())
-		p.LaneUp, p.LaneLive, _ = t.handshakes(lanes, t.state.Lane.Public(), p.Lane, l.now())
-		peers = append(peers, p)
-	}
-	return peers
-}
-
-// handshakes reports whether there was a handshake of two keys on all devices,
-// whether all of them are recent, and when the earliest was.
-func (t *tunnels) handshakes(devices []string, own, peer wanted.Key, now time.Time) (all, recent bool, earliest time.Time) {
-	if own == (wanted.Key{}) || peer == (wanted.Key{}) {
-		return false, false, earliest
-	}
-	all, recent = true, true
-	for _, name := range devices {
-		state := wireguard.Waiting
-		for _, d := range t.devices {
-			if d.Name != name || d.PublicKey != own {
-				continue
-			}
-			// Peers are sorted, and there may be thousands.
-			asked := wireguard.Peer{WGPeer: wanted.WGPeer{Link: name, PublicKey: peer}}
-			i, found := slices.BinarySearchFunc(d.Peers, asked, func(a, b wireguard.Peer) int {
-				return wanted.CompareWGPeers(a.WGPeer, b.WGPeer)
-			})
-			if found {
-				state = d.Peers[i].State(now)
-				if at := d.Peers[i].Handshake; earliest.IsZero() || at.Before(earliest) {
-					earliest = at
-				}
-			}
-		}
-		all, recent = all && state != wireguard.Waiting, recent && state == wireguard.Up
-	}
-	return all, recent, earliest
-}
-
 // settledEndpoints is what is wanted with the endpoints that the kernel knows
 // better.
 func (l *Loop) settledEndpoints(have, want wanted.State) wanted.State {
@@ -318,14 +191,14 @@ func (l *Loop) look() {
 	before := t.roaming.Learned()
 	set := t.roaming.Look(l.now(), t.devices, wireguard.Others(slices.Collect(maps.Values(l.leases))))
 	l.state.Tunnels = wireguard.Peers(l.now(), t.devices)
-	l.state.Rotation = t.state.Waiting(t.peers)
+	l.state.Rotation = t.waiting()
 	l.todo.tell = true
 	if set {
 		// Endpoints are compared with what the kernel has now.
 		l.todo.read = true
 	}
 	switch {
-	case !t.state.Lane.IsZero(), l.due():
+	case !t.state.Lane.IsZero(), l.due(), t.unkept != nil:
 		l.todo.want = true
 	case !slices.Equal(before, t.roaming.Learned()):
 		l.todo.want = true

@@ -279,3 +279,41 @@ func TestSharedKeyIsReadAgainWithTheConfiguration(t *testing.T) {
 		had = peers[0].PSK
 	}
 }
+
+// A disk that takes no new key costs the new key, not the network: peers come
+// and go meanwhile, and the key is replaced when it can be written.
+func TestFullDiskHoldsUpTheKeyAndNothingElse(t *testing.T) {
+	l, _ := wgLoop(t, profiles.StoreEtcd)
+	dir, inTheWay := l.tunnels.dir, filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.tunnels.dir = filepath.Join(inTheWay, "state")
+	l.config.Network.Backend.RotateEvery = time.Nanosecond
+	key := l.tunnels.state.Main
+	l.take(update{Update: store.Update{Set: map[string]lease.Lease{"three": {Node: "three", UUID: "three", Backend: lease.WireGuard, IPv4: lease.Half{
+		Subnet: netip.MustParsePrefix("10.244.3.0/24"), Address: netip.MustParseAddr("10.0.0.3"),
+		PublicKey: wireguard.New().Public().String()}}}}})
+	l.todo.want = true
+	l.pass()
+	if len(l.state.Wanted.Peers) != 2 || l.state.ReadError != nil {
+		t.Errorf("peers %v, error %v", l.state.Wanted.Peers, l.state.ReadError)
+	}
+	if !l.tunnels.state.Lane.IsZero() || l.tunnels.state.Main != key || l.own.Lane.PublicKey != "" {
+		t.Errorf("a key that is not on disk is in use: %+v", l.own)
+	}
+	l.tunnels.next = time.Time{}
+	l.look()
+	if !strings.Contains(l.state.Rotation, "not a directory") || !l.todo.want {
+		t.Errorf("told: %q; to be tried again: %t", l.state.Rotation, l.todo.want)
+	}
+	l.tunnels.dir = dir
+	l.pass()
+	if l.tunnels.state.Lane.IsZero() {
+		t.Error("the rotation has not begun")
+	}
+	l.tunnels.next = time.Time{}
+	if l.look(); strings.Contains(l.state.Rotation, "not a directory") {
+		t.Errorf("told: %q", l.state.Rotation)
+	}
+}
