@@ -44,7 +44,7 @@ func (s *system) payloads() []service.Spec {
 		case err != nil:
 			s.log.Problem("%s: %v", k.Name, err)
 		default:
-			specs = append(specs, kubernetesSpec(k))
+			specs = append(specs, kubernetesSpec(k, s.profile.Network.Store.Type))
 		}
 		s.goes(s.keepKubernetesFiles)
 	}
@@ -56,10 +56,20 @@ func (s *system) payloads() []service.Spec {
 // is started again for ever, for it ends whenever something it needs is not
 // there yet. Nothing in it names INVOCATION_ID, which it takes for a sign of
 // systemd.
-func kubernetesSpec(k rancher.Service) service.Spec {
+//
+// It comes after netd, unless netd's store is Kubernetes: that netd waits for
+// the API server, the node's object and its pod subnet, all of which begin with
+// this service. Nothing is lost by not waiting: what netd kept is in the kernel
+// long before a kubelet is up, and one without a network makes no pods, for it
+// has no CNI configuration then.
+func kubernetesSpec(k rancher.Service, store string) service.Spec {
+	after := []string{stageNetwork, stageClock, stageData}
+	if store != profiles.StoreKubernetes {
+		after = append(after, itemNetd)
+	}
 	return service.Spec{
 		Name: k.Name, Path: k.Path, Args: k.Args, Env: k.Env, OOMScore: k.OOMScore,
-		After:       []string{stageNetwork, stageClock, stageData, itemNetd},
+		After:       after,
 		Requires:    []string{stageKubernetes},
 		WaitWithin:  networkWithin,
 		ReadyWithin: lateKubernetes,

@@ -61,7 +61,7 @@ func TestKubernetesIsRunAsItsRulesSay(t *testing.T) {
 	if !on {
 		t.Fatal("it is not on")
 	}
-	s := kubernetesSpec(k)
+	s := kubernetesSpec(k, profiles.StoreEtcd)
 	if slices.ContainsFunc(s.Env, func(v string) bool { return strings.HasPrefix(v, "INVOCATION_ID") }) {
 		t.Errorf("environment %q", s.Env)
 	}
@@ -76,6 +76,17 @@ func TestKubernetesIsRunAsItsRulesSay(t *testing.T) {
 	}
 	if !slices.Contains(s.Requires, stageKubernetes) {
 		t.Error("it is started without its files")
+	}
+}
+
+// netd whose store is Kubernetes waits for what K3s brings about: the API, the
+// node's object, its pod subnet. K3s that waits for netd is two minutes late on
+// its first boot.
+func TestKubernetesDoesNotWaitForANetdThatWaitsForIt(t *testing.T) {
+	k, _ := rancher.ServiceFor(profiles.Profile{Kubernetes: profiles.Kubernetes{Distribution: profiles.K3s}}, profiles.Node{})
+	s := kubernetesSpec(k, profiles.StoreKubernetes)
+	if slices.Contains(s.After, itemNetd) || slices.Contains(s.Requires, itemNetd) || !slices.Contains(s.After, stageNetwork) {
+		t.Errorf("it comes after %q and requires %q", s.After, s.Requires)
 	}
 }
 

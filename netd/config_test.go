@@ -40,7 +40,7 @@ func TestCheckAndRunRefuseTheSame(t *testing.T) {
 		{"a long annotation prefix", pods, store("{type: kubernetes, kubernetes: {kubeconfig: /k, annotationPrefix: a/b/c}}"), "\"a/b/c\" is no domain with an optional /name   [N48]"},
 		{"a certificate without its key", pods, store("{type: etcd, etcd: {certFile: /c}}"), "certFile stands without keyFile   [N49]"},
 		{"subnets beside kubernetes", pods, store("{type: kubernetes, kubernetes: {kubeconfig: /k}}"), ":5:3: with store kubernetes a node's subnets are the spec.podCIDRs of its object   [N29]"},
-		{"a kubeconfig with a plugin", subnets, "network:\n" + store("{type: kubernetes, kubernetes: {kubeconfig: " + broken + "}}"), "the user has an exec plugin"},
+		{"a kubeconfig with a plugin", subnets, "network:\n" + store("{type: kubernetes, kubernetes: {kubeconfig: "+broken+"}}"), "the user has an exec plugin"},
 		{"a path of 108 bytes", socket, "socket: /" + strings.Repeat("a", 107), "a socket has at most 107 bytes, and this one 108   [N27]"},
 		{"one path for all", socket, "socket: /run/flannel/subnet.env", "/run/flannel/subnet.env is paths.socket, too   [N27]"},
 		{"a status server for all", "paths:", "listen: 0.0.0.0:8285\npaths:", "is no loopback address"},
