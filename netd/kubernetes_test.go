@@ -206,6 +206,37 @@ func forbidden(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
+// As K3s does: all nodes are read with its own identity, and each node writes
+// its object as its kubelet, which may write no other.
+func TestNodesOnKubernetesWriteAsTheirKubelets(t *testing.T) {
+	c, api := onKubernetes(t, onlyIPv4, 2)
+	for _, x := range c.nodes {
+		api.register(onlyIPv4, x.number)
+		x.config.Network.Store.Kubernetes = profiles.KubernetesStore{
+			Kubeconfig:    api.kubeconfig(t, kubernetestest.K3sController),
+			OwnKubeconfig: api.kubeconfig(t, kubernetestest.NodePrefix+x.Name),
+		}
+		x.writeConfig(t)
+	}
+	c.startAll(t)
+	for _, x := range c.nodes {
+		x.stands(t, "its peer", ready(1))
+		if got := api.Annotations(x.Name)[annotation+"kube-subnet-manager"]; got != "true" {
+			t.Errorf("%s: annotations are %v", x.Name, api.Annotations(x.Name))
+		}
+	}
+	for _, r := range api.Requests(http.MethodPatch, "/") {
+		if want := "/api/v1/nodes/" + strings.TrimPrefix(r.Identity, kubernetestest.NodePrefix) + "/status"; r.Path != want {
+			t.Errorf("%s patches %s", r.Identity, r.Path)
+		}
+	}
+	// The kubelet of another node: the server refuses it, and that is told.
+	x := c.nodes[0]
+	x.config.Network.Store.Kubernetes.OwnKubeconfig = api.kubeconfig(t, kubernetestest.NodePrefix+"node-2")
+	x.reload(t)
+	x.stands(t, "the wrong kubelet", tells("list nodes: 403 Forbidden", "ownKubeconfig"))
+}
+
 // F14's sister: what keeps the own lease out of the store is told where people
 // and probes look, with its own way out, and ends by itself.
 func TestWhyTheOwnLeaseIsNotOnKubernetesIsTold(t *testing.T) {

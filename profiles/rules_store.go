@@ -205,13 +205,14 @@ func credentials(s Store) (at string, all []credential) {
 	case s.Type != StoreKubernetes:
 		return "", nil
 	case k.Kubeconfig != "": // the others do not count then
-		return "network.store.kubernetes", []credential{{key: "kubeconfig", value: k.Kubeconfig}}
+		return "network.store.kubernetes", []credential{{key: "kubeconfig", value: k.Kubeconfig}, {key: "ownKubeconfig", value: k.OwnKubeconfig}}
 	default:
 		return "network.store.kubernetes", []credential{
 			{key: "caFile", value: k.CAFile},
 			{key: "certFile", value: k.CertFile, with: "keyFile", and: k.KeyFile},
 			{key: "keyFile", value: k.KeyFile, with: "certFile", and: k.CertFile},
 			{key: "tokenFile", value: k.TokenFile},
+			{key: "ownKubeconfig", value: k.OwnKubeconfig},
 		}
 	}
 }

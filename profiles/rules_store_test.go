@@ -41,6 +41,7 @@ var storeCases = []ruleCase{
 	{"N49", "a key without a certificate", storePlace, inKubernetes(`servers: ["https://x"], keyFile: /k`), inKubernetes(`servers: ["https://x"], certFile: /c, keyFile: /k`)},
 	{"N49", "a user without a password", storePlace, inEtcd("username: root"), inEtcd("username: root, passwordFile: /p")},
 	{"N49", "a relative kubeconfig", storePlace, inKubernetes("kubeconfig: kube/config"), kubeconfig},
+	{"N49", "a relative kubeconfig of the node", storePlace, inKubernetes("kubeconfig: /k, ownKubeconfig: k"), inKubernetes("kubeconfig: /k, ownKubeconfig: /o")},
 	{"N49", "a relative authority", storePlace, inEtcd("caFile: ca.pem"), inEtcd("caFile: /ca.pem")},
 }
 

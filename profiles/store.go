@@ -61,6 +61,10 @@ type KubernetesStore struct {
 	// tokens and token files are read from it; exec plugins are not. When
 	// empty, the fields below count.
 	Kubeconfig string `yaml:"kubeconfig,omitempty"`
+	// OwnKubeconfig is another such file, by which this node follows and
+	// writes its own object, such as the kubelet's, which may write no other.
+	// When empty, that is done with what all nodes are read with.
+	OwnKubeconfig string `yaml:"ownKubeconfig,omitempty"`
 	// Servers are the URLs of API servers, tried in turn.
 	Servers []string `yaml:"servers,omitempty"`
 	// CAFile, CertFile and KeyFile are PEM files, TokenFile a file with a

@@ -3,8 +3,10 @@ package kubernetes
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"sync"
@@ -56,7 +58,10 @@ type request struct {
 // more if they have changed meanwhile.
 func (c *client) do(ctx context.Context, r request) (*http.Response, error) {
 	s, err := c.session()
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: %w; fix: start what writes it (the kubelet, K3s), or name the right file in store.kubernetes", r.what, err)
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", r.what, err)
 	}
 	response, err := c.ask(ctx, s, r)

@@ -45,7 +45,7 @@ func (e *statusError) Error() string {
 	case e.code == http.StatusUnauthorized:
 		text += "; fix: the API server does not take the credentials; put ones that are valid into the files of store.kubernetes, they are read again at once"
 	case e.code == http.StatusForbidden:
-		text += "; fix: the identity needs the ClusterRole weft-netd (nodes: get, list, watch; nodes/status: patch): kubectl apply -f docs/manifests/netd-rbac.yaml, and use its credentials: a kubelet's may not list nodes since Kubernetes 1.32"
+		text += "; fix: the identity needs the ClusterRole weft-netd (nodes: get, list, watch; nodes/status: patch): kubectl apply -f docs/manifests/netd-rbac.yaml, and use its credentials: a kubelet's may not list nodes since Kubernetes 1.32, and as ownKubeconfig it is for the node of its own name"
 	case e.code >= 300 && e.code < 400:
 		text += "; fix: a redirection is not followed; give the address of the API server itself"
 	}

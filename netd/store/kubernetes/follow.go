@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"net/http"
 	"net/url"
@@ -156,6 +157,11 @@ func (f *follower[T]) failed(ctx context.Context, err error) bool {
 		f.since = time.Now()
 	}
 	f.failures++
+	if errors.Is(err, fs.ErrNotExist) {
+		// Credentials that are still to be written: looking costs nobody
+		// anything, and pods may be waiting for the network.
+		f.failures = 1
+	}
 	f.after = 0
 	if s := (*statusError)(nil); errors.As(err, &s) {
 		f.after = s.retryAfter

@@ -56,7 +56,10 @@ type Config struct {
 
 // A Store is the nodes of one cluster, as one of them sees them.
 type Store struct {
-	client   *client
+	client *client
+	// own is the client for this node's object: another one than client when
+	// it has credentials of its own.
+	own      *client
 	names    names
 	node     string
 	networks []netip.Prefix
@@ -101,8 +104,17 @@ func New(c Config) (*Store, error) {
 	if _, err := readAccess(c); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("kubernetes store: %w", err)
 	}
+	client := newClient(c)
+	own := client
+	if c.OwnKubeconfig != "" {
+		c.Kubeconfig = c.OwnKubeconfig
+		if _, err := readAccess(c); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("kubernetes store: ownKubeconfig: %w", err)
+		}
+		own = newClient(c)
+	}
 	return &Store{
-		client: newClient(c), names: names, node: node, networks: c.Networks, log: c.Log,
+		client: client, own: own, names: names, node: node, networks: c.Networks, log: c.Log,
 		condition: c.NetworkUnavailable == nil || *c.NetworkUnavailable,
 	}, nil
 }
@@ -164,16 +176,20 @@ func (s *Store) read(o object) entry {
 // in each family, or else the addresses of own.
 //
 // What stands against the lease is told to granted; that the server cannot be
-// reached is not, which [Store.Watch] tells and which ends no lease.
+// reached is not, which [Store.Watch] tells and which ends no lease, unless
+// this node has credentials of its own and no lease yet.
 func (s *Store) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	p, err := newPublisher(s, own, granted)
 	if err != nil {
 		return err
 	}
-	for c, err := range follow(ctx, s.client, "metadata.name="+s.node, func(o object) object { return o }) {
+	for c, err := range follow(ctx, s.own, "metadata.name="+s.node, func(o object) object { return o }) {
 		if err != nil {
-			p.warn(err)
+			p.cutOff(err)
 			continue
+		}
+		if c.restored {
+			p.goesOn()
 		}
 		p.take(ctx, c)
 	}

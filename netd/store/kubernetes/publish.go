@@ -55,6 +55,10 @@ type publisher struct {
 	up string
 	// told is what was logged last.
 	told string
+	// why is what was last told against the lease; nil when it was granted.
+	// away says that the consumer was told of something else meanwhile.
+	why  error
+	away bool
 }
 
 // newPublisher refuses a lease that can never be written.
@@ -166,7 +170,7 @@ func (p *publisher) write(ctx context.Context, o object, want written, differenc
 
 // grant tells of the lease if it is news.
 func (p *publisher) grant(l lease.Lease) {
-	p.told = ""
+	p.told, p.why, p.away = "", nil, false
 	if p.grants == nil || !p.grants.Equal(l) {
 		p.grants = &l
 		p.granted(l, nil)
@@ -204,7 +208,7 @@ func (p *publisher) setCondition(ctx context.Context) bool {
 // ended.
 func (p *publisher) patch(ctx context.Context, what string, body []byte) (object, bool) {
 	for failures := 1; ; failures++ {
-		o, err := p.store.client.patch(ctx, request{
+		o, err := p.store.own.patch(ctx, request{
 			what:   "patch " + what + " of node " + p.store.node,
 			method: http.MethodPatch, path: "/api/v1/nodes/" + p.store.node + "/status",
 			contentType: strategic, body: body,
@@ -219,7 +223,7 @@ func (p *publisher) patch(ctx context.Context, what string, body []byte) (object
 			return o, false
 		}
 		p.refuse(err)
-		wait := backoff(failures, p.store.client.config.Random())
+		wait := backoff(failures, p.store.own.config.Random())
 		if s := (*statusError)(nil); errors.As(err, &s) {
 			wait = max(wait, s.retryAfter)
 		}
@@ -276,8 +280,27 @@ func (p *publisher) refuse(err error) {
 // tell hands an error to the consumer, who is told of the lease again when it
 // is over.
 func (p *publisher) tell(err error) {
-	p.grants = nil
+	p.grants, p.why, p.away = nil, err, false
 	p.granted(lease.Lease{}, err)
+}
+
+// cutOff tells that the object cannot be followed. With the credentials that
+// all nodes are read with that is the watch's to tell, and a lease that was
+// granted stands whoever can be reached.
+func (p *publisher) cutOff(err error) {
+	if p.warn(err) && p.store.own != p.store.client && p.grants == nil {
+		p.away = true
+		p.granted(lease.Lease{}, err)
+	}
+}
+
+// goesOn tells again what stood against the lease before the object could not
+// be followed.
+func (p *publisher) goesOn() {
+	if p.away && p.why != nil {
+		p.away = false
+		p.granted(lease.Lease{}, p.why)
+	}
 }
 
 // warn logs an error, once as long as it stays the same, and reports whether

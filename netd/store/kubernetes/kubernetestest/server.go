@@ -29,6 +29,10 @@ import (
 const (
 	// Netd may do what the ClusterRole weft-netd lets netd do.
 	Netd = "weft-netd"
+	// K3sController reads all nodes and writes none, as K3s's own identity does
+	// that each of its agents has (k3s pkg/agent/flannel/setup.go, Run: "the
+	// k3s-controller rbac does not allow create or update of nodes").
+	K3sController = "system:k3s-controller"
 	// NodePrefix begins the identities of kubelets, which since Kubernetes
 	// 1.32 see their own node only.
 	NodePrefix = "system:node:"
@@ -222,6 +226,9 @@ func allowed(identity string, q question) bool {
 	}
 	if identity == Netd {
 		return q.verb != "patch" && q.sub == "" || q.verb == "patch" && q.sub == "status"
+	}
+	if identity == K3sController {
+		return q.verb != "patch" && q.sub == ""
 	}
 	own, isNode := strings.CutPrefix(identity, NodePrefix)
 	if !isNode {
