@@ -63,7 +63,7 @@ func TestFilesComeBackWhateverIsDoneToThem(t *testing.T) {
 		func() error { return os.WriteFile(f.paths.CNI, []byte("{}"), 0o644) },
 		func() error { return os.Truncate(f.paths.SubnetEnv, 3) },
 		func() error { return os.Rename(filepath.Join(dir, "cni"), filepath.Join(dir, "cni2")) },
-		func() error { return os.RemoveAll(filepath.Dir(f.paths.SubnetEnv)) },
+		func() error { return os.Rename(filepath.Dir(f.paths.SubnetEnv), filepath.Join(dir, "flannel2")) },
 	} {
 		if err := harm(); err != nil {
 			t.Fatal(err)
@@ -177,7 +177,7 @@ func TestDeletedFilesReturnWithinASecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	if err := errors.Join(os.Remove(x.config.Paths.SubnetEnv), os.RemoveAll(filepath.Dir(x.config.Paths.CNI))); err != nil {
+	if err := errors.Join(os.Remove(x.config.Paths.SubnetEnv), os.Rename(filepath.Dir(x.config.Paths.CNI), filepath.Join(x.dir, "gone"))); err != nil {
 		t.Fatal(err)
 	}
 	x.eventually(t, "the files", func() error {

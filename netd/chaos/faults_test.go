@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,7 @@ func (r *run) faults() []fault {
 		{"cloned identity in its place", 4, r.cloneInPlace},
 		{"lease deleted", 4, r.deleteLease},
 		{"address changed", 4, r.move},
+		{"subnet.env and CNI list deleted", 4, r.deleteFiles},
 	}
 }
 
@@ -214,6 +216,18 @@ func (r *run) move() bool {
 	r.say("%s: address changed (IPv4 %t, IPv6 %t)", x.Name, which != 1, which != 0)
 	r.timeline.excuse(r.lastLossy, x.Number, "address changed")
 	x.Move(r.t, which != 1, which != 0)
+	return true
+}
+
+// deleteFiles takes away what netd writes for others; it is back in the end.
+func (r *run) deleteFiles() bool {
+	x := r.anyNode()
+	r.say("%s: its files are deleted", x.Name)
+	for _, file := range []string{x.Config.Paths.SubnetEnv, x.Config.Paths.CNI} {
+		if err := os.RemoveAll(file); err != nil {
+			r.t.Error(err)
+		}
+	}
 	return true
 }
 

@@ -89,6 +89,13 @@ func TestProbeAddressIsTheLastUsable(t *testing.T) {
 
 func TestFileIsWrittenOnceAndWhole(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "net.d", "file")
+	// What a power cut has left is cleared away.
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), ".file.tmp"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, step := range []struct {
 		data    string
 		written bool

@@ -29,38 +29,29 @@ func WriteFile(path string, data []byte) (written bool, err error) {
 		return false, fmt.Errorf("write %s: %w", path, err)
 	}
 	// CNI runtimes read every file of the folder that ends in .conf, .json or
-	// .conflist; a name that starts with a dot and ends otherwise is safe.
-	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return false, fmt.Errorf("write %s: %w", path, cause(err))
+	// .conflist; a name that starts with a dot and ends otherwise is safe. It
+	// is always the same, so that a power cut leaves one at most.
+	tmp := filepath.Join(dir, "."+filepath.Base(path)+".tmp")
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(file.Name()) // fails when the rename has succeeded
+	file, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w", path, err)
+	}
+	defer os.Remove(tmp) // fails when the rename has succeeded
 	_, err = file.Write(data)
 	err = cmp.Or(err, file.Chmod(0o644), file.Sync(), file.Close())
 	if err == nil {
-		err = os.Rename(file.Name(), path)
+		err = os.Rename(tmp, path)
 	}
 	if err == nil {
 		err = syncDir(dir)
 	}
 	if err != nil {
-		return false, fmt.Errorf("write %s: %w", path, cause(err))
+		return false, fmt.Errorf("write %s: %w", path, err)
 	}
 	return true, nil
-}
-
-// cause is an error without the name of the temporary file, which is another
-// each time: an error that stays the same is told once.
-func cause(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &path):
-		return path.Err
-	case errors.As(err, &link):
-		return link.Err
-	}
-	return err
 }
 
 // syncDir makes a rename in dir last.

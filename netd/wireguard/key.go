@@ -146,13 +146,18 @@ func WriteSecret(file string, data []byte) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write secret: %w", err)
 	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*") // 0600
+	// The name is always the same, so that a power cut leaves one at most.
+	tmp := filepath.Join(dir, "."+filepath.Base(file)+".tmp")
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write secret: %w", err)
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("write secret: %w", err)
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(f.Name())
+			os.Remove(tmp)
 			err = fmt.Errorf("write secret: %w", err)
 		}
 	}()
@@ -160,7 +165,7 @@ func WriteSecret(file string, data []byte) (err error) {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), file); err != nil {
+	if err = os.Rename(tmp, file); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)

@@ -127,35 +127,26 @@ func writeFile(path string, content any) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*.tmp") // mode 0600
-	if err != nil {
-		return cause(err)
+	// The name is always the same, so that a power cut leaves one at most.
+	tmp := filepath.Join(dir, "."+filepath.Base(path)+".tmp")
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	defer os.Remove(f.Name()) // fails when the rename has succeeded
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp) // fails when the rename has succeeded
 	_, err = f.Write(data)
 	if err := cmp.Or(err, f.Sync(), f.Close()); err != nil {
-		return cause(err)
+		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return cause(err)
+	if err := os.Rename(tmp, path); err != nil {
+		return err
 	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// cause is an error without the name of the temporary file, which is another
-// each time: an error that stays the same is told once.
-func cause(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &path):
-		return path.Err
-	case errors.As(err, &link):
-		return link.Err
-	}
-	return err
 }

@@ -139,3 +139,18 @@ func TestOwnSubnetsAreWrittenOnce(t *testing.T) {
 		t.Error("the same was written again")
 	}
 }
+
+// A power cut in the middle of a write leaves one file, and the next write
+// clears it away.
+func TestHalfWrittenFilesDoNotPileUp(t *testing.T) {
+	dir := t.TempDir()
+	k := Open(config(dir))
+	if err := os.WriteFile(filepath.Join(dir, "."+ownName+".tmp"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, k)
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != ownName {
+		t.Errorf("the folder holds %v, %v", left, err)
+	}
+}
