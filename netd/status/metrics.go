@@ -15,7 +15,7 @@ func Metrics(r Report) string {
 	m := &metrics{}
 	m.metric("netd_build_info", "gauge", "1; the label is netd's version.", sample{labels("version", r.Version), 1})
 	m.one("netd_ready", "gauge", "1 when everything wanted is in the kernel.", number(r.Ready))
-	m.one("netd_identity_alarm", "gauge", "1 when another node has this node's identity or name.", number(len(r.Alarms) > 0))
+	m.one("netd_identity_alarm", "gauge", "1 when another node has this node's identity, name or subnet.", number(len(r.Alarms) > 0))
 	m.store(r)
 	m.files(r)
 	m.peers(r)

@@ -7,6 +7,7 @@
 package status
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -251,7 +252,7 @@ func ready(f Facts, r Report, drift int) (ok bool, reason, fix string) {
 	case r.Store.Kept:
 		return false, join("store: it has not answered yet; the network is as it was last known", r.Store.Error),
 			"check that the store can be reached; pods are reached meanwhile"
-	case f.Store.OwnError != nil:
+	case f.Store.OwnError != nil && !errors.Is(f.Store.OwnError, store.ErrTwin): // that is an alarm
 		reason, fix = wayOut("store: own lease: " + strings.TrimPrefix(f.Store.OwnError.Error(), "own lease: "))
 		if fix == "" {
 			fix = "see the log of netd; it tries again by itself"
@@ -270,7 +271,8 @@ func ready(f Facts, r Report, drift int) (ok bool, reason, fix string) {
 				fix = refusal.Fix
 			}
 		}
-		return false, "identity: " + r.Alarms[0], fix
+		reason, way := wayOut("identity: " + r.Alarms[0])
+		return false, reason, cmp.Or(fix, way)
 	}
 	return true, "", ""
 }

@@ -65,7 +65,7 @@ func (s Style) node(w io.Writer, r Report) {
 		s.Field(w, "fix", Yellow, r.Fix)
 	}
 	for _, alarm := range r.Alarms {
-		if !strings.Contains(r.Reason, alarm) {
+		if reason, _ := wayOut(alarm); !strings.Contains(r.Reason, reason) {
 			s.Field(w, "ALARM", Red, alarm)
 		}
 	}

@@ -67,8 +67,8 @@ type Store interface {
 }
 
 // ErrTwin is what errors delivered by Watch are (see [errors.Is]) as long as
-// this node has no lease because another node is the same: one of the two is
-// a copy, or has the other's address.
+// this node has no lease because another node is the same, or is where it is:
+// one of the two is a copy, or has the other's address or subnet.
 var ErrTwin = errors.New("another node is this one")
 
 // Problem is an error delivered by Watch about one entry of the store: the

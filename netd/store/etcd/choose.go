@@ -64,6 +64,11 @@ type wish struct {
 	lease lease.Lease // subnets that are not fixed are open
 	// last are the subnets it had, to be asked for again.
 	last subnets
+	// stay says that the node runs with them, so that whoever else asks for
+	// them came later. claimed is another node's entry in its place, which
+	// counts as its own; empty for none.
+	stay    bool
+	claimed string
 	// seed decides which of the free subnets it gets.
 	seed uint64
 }
@@ -76,12 +81,15 @@ type choice struct {
 	// careful asks for the whole table to be unchanged, since no single key
 	// would show that another node had the same idea.
 	careful bool
+	// exact says that only the key itself may not exist: another with the same
+	// subnet stands beside it.
+	exact bool
 }
 
 // choose decides which subnets a node gets. It touches nothing: equal
 // arguments give equal results.
 func choose(entries []entry, p pools, w wish) (choice, error) {
-	if err := duplicate(entries, w.lease); err != nil {
+	if err := duplicate(entries, w); err != nil {
 		return choice{}, err
 	}
 	mine := ownEntries(entries, w)
@@ -108,9 +116,10 @@ func choose(entries []entry, p pools, w wish) (choice, error) {
 
 // duplicate looks for another node with this node's address. A lease without
 // a UUID is flanneld's: on the same node, since netd takes its place there.
-func duplicate(entries []entry, own lease.Lease) error {
+func duplicate(entries []entry, w wish) error {
+	own := w.lease
 	for _, e := range entries {
-		if e.bad != nil || e.lease.UUID == "" || e.lease.UUID == own.UUID {
+		if e.bad != nil || e.key == w.claimed || e.lease.UUID == "" || e.lease.UUID == own.UUID {
 			continue
 		}
 		for _, ipv6 := range []bool{false, true} {
@@ -124,13 +133,16 @@ func duplicate(entries []entry, own lease.Lease) error {
 
 // ownEntries are the entries of this node, the best first: by its identity,
 // of these the one where its pods are, then the one with its address, then the
-// newest; then by its address, flanneld's; then one that cannot be read where
-// its lease was. Another with its identity may be of a copy of the node, whose
-// subnets are of no use to the pods that are here.
+// newest; then by its address, flanneld's; then one that cannot be read, or is
+// another node's and to be written over, where its lease was. Another with its
+// identity may be of a copy of the node, whose subnets are of no use to the
+// pods that are here.
 func ownEntries(entries []entry, w wish) []entry {
 	var byUUID, byAddress, unread []entry
 	for _, e := range entries {
 		switch {
+		case e.key == w.claimed:
+			unread = append(unread, e)
 		case e.bad != nil:
 			if e.subnets != (subnets{}) && e.subnets == w.last {
 				unread = append(unread, e)
@@ -184,6 +196,7 @@ func pickSubnets(others []entry, p pools, w wish, had subnets) (choice, error) {
 		return c, err
 	}
 	c.subnets = subnets{v4, v6}
+	c.exact = w.stay && c.subnets == w.last
 	c.careful = p.v4 != nil && p.v6 != nil && number != nil && !paired
 	return c, nil
 }
@@ -215,7 +228,7 @@ func pickOne(others, nodes []entry, p *pool, ipv6 bool, w wish, fixed, had, last
 	// and it would leave nothing for anybody.
 	if fixed.IsValid() {
 		for _, e := range nodes {
-			if s := e.subnets.in(ipv6); overlap(s, fixed) && s.Bits() > p.network.Bits() {
+			if s := e.subnets.in(ipv6); !w.stay && overlap(s, fixed) && s.Bits() > p.network.Bits() {
 				return netip.Prefix{}, nil, false, &TakenError{Subnet: fixed, Key: e.key, Node: e.lease.Node}
 			}
 		}
@@ -230,7 +243,7 @@ func pickOne(others, nodes []entry, p *pool, ipv6 bool, w wish, fixed, had, last
 			t := e.subnets.in(ipv6)
 			return overlap(t, s) && t.Bits() >= s.Bits() && t.Bits() > p.network.Bits()
 		}
-		if s.IsValid() && p.holds(s) && (s == had || !slices.ContainsFunc(nodes, conflicts)) {
+		if s.IsValid() && p.holds(s) && (s == had || w.stay && s == last || !slices.ContainsFunc(nodes, conflicts)) {
 			return s, nil, false, nil
 		}
 	}
@@ -267,7 +280,7 @@ func seed(uuid string, attempt int) uint64 {
 // with the same IPv4 subnet in any company, or, where an old one of this node
 // may be among them, the key itself.
 func (c choice) collision(dir string) client.Range {
-	if c.subnets.v4.IsValid() && len(c.old) == 0 {
+	if c.subnets.v4.IsValid() && len(c.old) == 0 && !c.exact {
 		return client.Prefix(dir + c.subnets.v4.Addr().String() + "-")
 	}
 	return client.Range{From: dir + c.subnets.name()}

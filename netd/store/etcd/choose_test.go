@@ -126,7 +126,7 @@ func TestChoose(t *testing.T) {
 		{"asked for again and taken", []entry{entryOf("10.244.3.0-24", "a", "10.0.0.7"), entryOf("10.244.2.0-24", "b", "10.0.0.8")}, small, wish{lease: own, last: subnets{v4: netip.MustParsePrefix("10.244.3.0/24")}}, "10.244.1.0-24", nil},
 		{"its own that cannot be read", []entry{unread}, small, wish{lease: own, last: unread.subnets}, "10.244.2.0-24 prior", nil},
 		{"another's that cannot be read", []entry{unread, entryOf("10.244.1.0-24", "a", "10.0.0.7")}, small, wish{lease: own}, "10.244.3.0-24", nil},
-		{"a key that begins as one", []entry{parseEntry("/p/subnets/", "/p/subnets/10.244.1.0-24x", "", 1, 0), entryOf("10.244.2.0-24", "a", "10.0.0.7")}, small, wish{lease: own}, "10.244.3.0-24", nil},
+		{"a key that begins as one", []entry{parseEntry("/p/subnets/", client.KV{Key: "/p/subnets/10.244.1.0-24x", Modified: 1}), entryOf("10.244.2.0-24", "a", "10.0.0.7")}, small, wish{lease: own}, "10.244.3.0-24", nil},
 		{"fixed", []entry{entryOf("10.244.2.0-24", "me", "10.0.0.1")}, small, wish{lease: fixed}, "10.244.1.0-24 old /p/subnets/10.244.2.0-24", nil},
 		{"fixed and taken", []entry{entryOf("10.244.0.0-23", "a", "10.0.0.7")}, small, wish{lease: fixed}, "", &TakenError{}},
 		{"a twin", []entry{entryOf("10.244.1.0-24", "a", "10.0.0.1")}, small, wish{lease: own}, "", &DuplicateError{}},
@@ -223,7 +223,7 @@ func FuzzEntry(f *testing.F) {
 	f.Add("fd42::-64", `{"PublicIP":"0.0.0.0","PublicIPv6":"fd00::1","BackendType":"host-gw"}`)
 	f.Add("garbage", "garbage")
 	f.Fuzz(func(t *testing.T, name, text string) {
-		e := parseEntry("/p/", "/p/"+name, text, 1, 1)
+		e := parseEntry("/p/", client.KV{Key: "/p/" + name, Value: text, Modified: 1, Lease: 1})
 		if e.bad != nil {
 			return
 		}
@@ -232,7 +232,7 @@ func FuzzEntry(f *testing.F) {
 		if err != nil {
 			return // it is larger written than read
 		}
-		back := parseEntry("/p/", "/p/"+e.subnets.name(), again, 1, 1)
+		back := parseEntry("/p/", client.KV{Key: "/p/" + e.subnets.name(), Value: again, Modified: 1, Lease: 1})
 		if back.bad != nil {
 			t.Fatalf("%s %s: %v", e.subnets.name(), again, back.bad)
 		}

@@ -60,6 +60,7 @@ type node struct {
 	err      error
 	problems []*store.Problem
 	granted  []lease.Lease
+	refused  error // why nothing is granted now
 	ended    error
 	done     bool
 	cancel   context.CancelFunc
@@ -124,7 +125,13 @@ func (x *node) publish(t testing.TB, own lease.Lease) *node {
 	ctx, cancel := context.WithCancel(context.Background())
 	var end sync.WaitGroup
 	end.Go(func() {
-		err := x.Publish(ctx, own, func(l lease.Lease, _ error) { x.told(func() { x.granted = append(x.granted, l) }) })
+		err := x.Publish(ctx, own, func(l lease.Lease, err error) {
+			x.told(func() {
+				if x.refused = err; err == nil {
+					x.granted = append(x.granted, l)
+				}
+			})
+		})
 		x.told(func() { x.ended, x.done = err, true })
 	})
 	x.cancel = func() { cancel(); end.Wait() }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -138,21 +137,22 @@ func (s *Store) lost(h held, now []client.KV, uuid string) error {
 	if len(now) == 0 {
 		return fmt.Errorf("%s: it was deleted; it is written again", h.key)
 	}
-	e := parseEntry(s.dir(), now[0].Key, now[0].Value, now[0].Modified, now[0].Lease)
+	e := parseEntry(s.dir(), now[0])
 	switch {
 	case e.bad != nil:
 		return fmt.Errorf("%s: it was overwritten with nonsense (%w); it is written again", h.key, e.bad)
 	case e.lease.UUID == uuid && !sameAddress(e.lease, h.lease):
 		s.mu.Lock()
-		now := time.Now()
-		s.defended = slices.DeleteFunc(s.defended, func(at time.Time) bool { return now.Sub(at) > tenure })
-		if now.Sub(s.took) < tenure || len(s.defended) >= maxDefended {
-			s.displaced = e.modified
+		if s.mayTake() {
+			s.defended = append(s.defended, time.Now())
 		} else {
-			s.defended = append(s.defended, now)
+			s.displaced = e.modified
 		}
 		s.mu.Unlock()
 		return &DuplicateError{Key: h.key, Node: e.lease.Node, UUID: uuid, Address: anyAddress(e.lease), Identity: true}
+	}
+	if stranger(e, h.lease) {
+		return fmt.Errorf("%s: node %s at %s has written its lease there", h.key, e.lease.Node, anyAddress(e.lease))
 	}
 	return fmt.Errorf("%s: another process has written it; it is acquired again", h.key)
 }

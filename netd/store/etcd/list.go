@@ -58,7 +58,7 @@ func (s *Store) list(ctx context.Context) (table, error) {
 			if len(kv.Key) < len(s.dir()) || kv.Key[:len(s.dir())] != s.dir() {
 				return t, fmt.Errorf("read %s: etcd answered with %.80q", s.base, kv.Key)
 			}
-			t.entries = append(t.entries, parseEntry(s.dir(), kv.Key, kv.Value, kv.Modified, kv.Lease))
+			t.entries = append(t.entries, parseEntry(s.dir(), kv))
 		}
 		if !page.More || len(page.KVs) == 0 {
 			return t, nil

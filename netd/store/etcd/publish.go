@@ -36,12 +36,12 @@ func (s *Store) Publish(ctx context.Context, own lease.Lease, granted func(lease
 				said = err.Error()
 				s.config.Log.Warn("own lease: it is tried again", "error", err)
 			}
-			s.refused(ctx, err, h.revision, &pause)
+			s.refused(ctx, err, h.revision, granted, &pause)
 			continue
 		}
 		pause.reset()
 		said = ""
-		s.setOwn(h.key, nil)
+		s.hold(h)
 		if h.wrote || h.lease.IPv4.Subnet != last.v4 || h.lease.IPv6.Subnet != last.v6 || !h.lease.Equal(own) {
 			s.config.Log.Info("own lease", "key", h.key, "reservation", h.etcd == 0)
 		}
@@ -52,6 +52,14 @@ func (s *Store) Publish(ctx context.Context, own lease.Lease, granted func(lease
 		}
 	}
 	return nil
+}
+
+// hold notes the lease that this node has.
+func (s *Store) hold(h held) {
+	s.mu.Lock()
+	s.held = h
+	s.mu.Unlock()
+	s.setOwn(h.key, nil)
 }
 
 // normal is the own lease with the parts of the network's families only.
@@ -91,10 +99,11 @@ func (s *Store) lastSubnets(own lease.Lease) subnets {
 }
 
 // refused tells why there is no lease and waits until it can be another way.
-func (s *Store) refused(ctx context.Context, err error, revision int64, pause *backoff) {
+func (s *Store) refused(ctx context.Context, err error, revision int64, granted func(lease.Lease, error), pause *backoff) {
 	var (
 		duplicate *DuplicateError
 		taken     *TakenError
+		stolen    *StolenError
 		full      *FullError
 		network   *NetworkError
 	)
@@ -104,6 +113,8 @@ func (s *Store) refused(ctx context.Context, err error, revision int64, pause *b
 		wanted = func(e client.Event) bool { return e.KV.Key == duplicate.Key }
 	case errors.As(err, &taken):
 		wanted = func(e client.Event) bool { return e.KV.Key == taken.Key }
+	case errors.As(err, &stolen):
+		wanted = func(e client.Event) bool { return e.KV.Key == stolen.Key }
 	case errors.As(err, &full):
 		wanted = func(e client.Event) bool { return e.Deleted }
 	case errors.As(err, &network): // told by Watch already
@@ -114,6 +125,7 @@ func (s *Store) refused(ctx context.Context, err error, revision int64, pause *b
 	}
 	if network == nil {
 		s.setOwn("", err)
+		granted(lease.Lease{}, err)
 	}
 	either := func(e client.Event) bool { return wanted(e) || e.KV.Key == s.configKey() }
 	if err := s.awaitChange(ctx, client.Prefix(s.base+"/"), revision, either); err != nil {
@@ -126,7 +138,8 @@ type held struct {
 	key      string
 	lease    lease.Lease
 	text     string
-	modified int64 // the revision of the last write
+	created  int64 // the revision of the first write
+	modified int64 // and of the last
 	etcd     int64 // the etcd lease; 0 for a reservation
 	ttl      time.Duration
 	revision int64 // what is known of etcd
@@ -150,7 +163,17 @@ func (s *Store) acquire(ctx context.Context, own lease.Lease, last subnets) (hel
 		if err := s.clone(t, own); err != nil {
 			return h, err
 		}
-		c, err := choose(t.entries, t.pools, wish{lease: own, last: last, seed: seed(own.UUID, attempt)})
+		w := wish{lease: own, last: last, seed: seed(own.UUID, attempt)}
+		s.mu.Lock()
+		before := s.held
+		s.mu.Unlock()
+		if before.key != "" && !moved(own, before.lease) {
+			w.last, w.stay = subnets{before.lease.IPv4.Subnet, before.lease.IPv6.Subnet}, true
+			if w.claimed, err = s.claim(ctx, t, own); err != nil {
+				return h, err
+			}
+		}
+		c, err := choose(t.entries, t.pools, w)
 		if err != nil {
 			return h, err
 		}
@@ -217,7 +240,7 @@ func (s *Store) write(ctx context.Context, t table, c choice, h *held) (done boo
 		}
 	}
 	if p := c.prior; p != nil && p.text == h.text && p.etcd == h.etcd && len(c.old) == 0 && t.config {
-		h.modified = p.modified
+		h.created, h.modified = p.created, p.modified
 		return true, nil
 	}
 	var conditions []client.If
@@ -245,7 +268,10 @@ func (s *Store) write(ctx context.Context, t table, c choice, h *held) (done boo
 	if err != nil {
 		return false, fmt.Errorf("write %s: %w", h.key, err)
 	}
-	h.modified, h.revision, h.wrote = r.Revision, r.Revision, true
+	h.created, h.modified, h.revision, h.wrote = r.Revision, r.Revision, r.Revision, true
+	if c.prior != nil {
+		h.created = c.prior.created
+	}
 	return r.Done, nil
 }
 

@@ -79,11 +79,15 @@ type Store struct {
 	// displaced is the last write of the own key by another node with this
 	// node's identity; 0 for none.
 	displaced int64
-	// took is when this process got its lease by taking it from a node with
-	// this node's identity at another address, defended when it has taken it
-	// back from such nodes.
+	// took is when this process got its lease by taking it from a node at
+	// another address, defended when it has taken it back from such nodes.
 	took     time.Time
 	defended []time.Time
+	// held is the lease as this process had it last; without a key as long as
+	// it had none. stolen is the last write of its key by another node to
+	// which it is left; 0 for none.
+	held   held
+	stolen int64
 }
 
 var _ store.Store = (*Store)(nil)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"weft/netd/lease"
+	"weft/netd/store/etcd/client"
 )
 
 // maxValue limits a value: twice the backend data and what netd adds.
@@ -124,7 +125,8 @@ func address(field, text string, right func(netip.Addr) bool) (netip.Addr, error
 // entry is a key below subnets/ with what could be read of it.
 type entry struct {
 	key      string
-	modified int64 // the revision of the last write
+	created  int64 // the revision of the first write
+	modified int64 // and of the last
 	etcd     int64 // the etcd lease the key ends with; 0 is a reservation
 	subnets  subnets
 	text     string // the value as it is
@@ -133,13 +135,13 @@ type entry struct {
 }
 
 // parseEntry reads a key of dir and its value.
-func parseEntry(dir, key, text string, modified, etcd int64) entry {
-	e := entry{key: key, modified: modified, etcd: etcd, text: text}
-	name := key[len(dir):]
+func parseEntry(dir string, kv client.KV) entry {
+	e := entry{key: kv.Key, created: kv.Created, modified: kv.Modified, etcd: kv.Lease, text: kv.Value}
+	name := kv.Key[len(dir):]
 	if e.subnets, e.bad = parseName(name); e.bad != nil {
 		e.subnets = leading(name)
 		return e
 	}
-	e.lease, e.bad = decode(e.subnets, text)
+	e.lease, e.bad = decode(e.subnets, kv.Value)
 	return e
 }

@@ -278,7 +278,7 @@ func (w *watcher) hear(n client.News) bool {
 			}
 			continue
 		}
-		e := parseEntry(w.store.dir(), event.KV.Key, event.KV.Value, event.KV.Modified, event.KV.Lease)
+		e := parseEntry(w.store.dir(), event.KV)
 		switch {
 		case e.bad != nil:
 			if w.told[e.key] != e.modified && !w.store.isOwn(e.key, lease.Lease{}) {
@@ -288,6 +288,11 @@ func (w *watcher) hear(n client.News) bool {
 		case w.store.isOwn(e.key, e.lease):
 			solved = solved || w.told[e.key] != 0
 			delete(w.told, e.key)
+			delete(u.Set, e.key)
+			if _, known := w.good[e.key]; known { // another node's, that was taken back
+				delete(w.good, e.key)
+				gone[e.key] = true
+			}
 		default:
 			delete(w.told, e.key)
 			delete(gone, e.key)
