@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weft/netd/netdtest"
 	"weft/netd/nstest"
 	"weft/netd/wanted"
@@ -110,4 +112,34 @@ func TestRestoredEtcdWithAnothersLeaseMovesNobody(t *testing.T) {
 	x.WaitReady(t, 1)
 	c.Nodes[1].WaitReady(t, 1)
 	holds(t, c.Nodes[1], time.Second, "the way to the real node", true, "dst 10.0.0.1 ")
+}
+
+// A netd that starts takes what is free: its lease may have ended long ago.
+// But it says so as long as there are pods of the subnet it had.
+func TestNodeThatMovesSaysThatItsPodsAreCutOff(t *testing.T) {
+	c := onEtcd(t, 2)
+	c.StartAll(t)
+	x := c.Nodes[0]
+	before, key := subnetsOf(t, x), keyOf(t, x)
+	_, addresses := x.AddPod(t, 10)
+	gateway := addresses[0].String()
+	gateway = gateway[:strings.LastIndex(gateway, ".")] + ".1"
+	x.Stop(t, unix.SIGTERM)
+	c.Etcd.Put(t, key, thief)
+	x.Start(t)
+	nstest.Eventually(t, 10*time.Second, "that the pods are cut off", func() error {
+		r, err := x.Report()
+		if err != nil || r.Ready || !strings.Contains(r.Reason, "pods: cni0 has address "+gateway) || r.Fix == "" {
+			return fmt.Errorf("%v; ready %t, reason %q, fix %q", err, r.Ready, r.Reason, r.Fix)
+		}
+		return nil
+	})
+	if now := subnetsOf(t, x); slices.Equal(now, before) {
+		t.Errorf("the subnets are %v, which another has", now)
+	}
+	if !strings.Contains(x.Log(), "was="+before[0]) {
+		t.Errorf("the log does not name %s:\n%s", before[0], x.Log())
+	}
+	x.Run(t, "ip", "link", "del", "cni0")
+	x.WaitReady(t, 2) // the other is a peer now
 }

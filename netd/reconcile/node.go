@@ -70,6 +70,7 @@ func (l *Loop) chooseUnderlay() error {
 		return err
 	}
 	l.node, l.state.Waiting = node, l.waiting(node, problems)
+	l.noteFormer(formerAddresses(host, node, l.config.Network))
 	l.troubled = problems
 	return nil
 }

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -174,7 +175,11 @@ func (l *Loop) useGranted(given lease.Lease) error {
 		return fmt.Errorf("own lease: the store gave this node no subnet; give it one there, such as the node's podCIDR")
 	}
 	if next != l.granted {
-		l.log.Info("subnets given by the store", "ipv4", next.ipv4, "ipv6", next.ipv6, "was", l.granted.ipv4, "was6", l.granted.ipv6)
+		level := slog.LevelInfo
+		if l.granted != (granted{}) { // pods may be there
+			level = slog.LevelWarn
+		}
+		l.log.Log(context.Background(), level, "subnets given by the store", "ipv4", next.ipv4, "ipv6", next.ipv6, "was", l.granted.ipv4, "was6", l.granted.ipv6)
 		l.granted = next
 		l.todo.underlay, l.todo.firewall = true, true
 	}

@@ -38,6 +38,9 @@ type Snapshot struct {
 	// larger than the one now: pods of that time keep it, and large packets
 	// of theirs are lost where nothing clamps or answers them.
 	PodsMTU int
+	// Former are addresses of this node that are in the network but not in its
+	// subnets: those of a bridge that pods of an earlier time are on.
+	Former []Former
 	// Keep are kinds of netd's devices that stay although they are not wanted.
 	Keep []wanted.Kind
 	// Refusals are the leases that are not honoured.

@@ -16,6 +16,7 @@ func Metrics(r Report) string {
 	m.metric("netd_build_info", "gauge", "1; the label is netd's version.", sample{labels("version", r.Version), 1})
 	m.one("netd_ready", "gauge", "1 when everything wanted is in the kernel.", number(r.Ready))
 	m.one("netd_identity_alarm", "gauge", "1 when another node has this node's identity, name or subnet.", number(len(r.Alarms) > 0))
+	m.one("netd_former_addresses", "gauge", "Addresses of this node in the network but in none of its subnets: pods there are cut off.", float64(len(r.Former)))
 	m.store(r)
 	m.files(r)
 	m.peers(r)

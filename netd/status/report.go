@@ -61,6 +61,9 @@ type Report struct {
 	Alarms []string `json:"alarms,omitempty"`
 	// Backend carries packets between nodes.
 	Backend Backend `json:"backend"`
+	// Former are addresses of this node's devices that are in the network but
+	// not in its subnets: pods there are cut off.
+	Former []Former `json:"former,omitempty"`
 	// Underlay carries the tunnels, one a family.
 	Underlay []Underlay `json:"underlay"`
 	// MTU is what pods may use; MTUs are those of the tunnel devices.
@@ -104,6 +107,12 @@ type Node struct {
 	UUID    string         `json:"uuid,omitempty"`
 	MAC     wanted.MAC     `json:"mac"`
 	Subnets []netip.Prefix `json:"subnets"`
+}
+
+// Former is an address of a subnet that was this node's before.
+type Former struct {
+	Device  string     `json:"device"`
+	Address netip.Addr `json:"address"`
 }
 
 // Backend is how packets get to other nodes.
@@ -181,6 +190,9 @@ func Build(f Facts) Report {
 	for _, family := range wanted.Families(s.Node, s.Config.Network) {
 		r.Underlay = append(r.Underlay, Underlay{Family: family.String(), Device: family.Underlay.Name,
 			Address: family.Underlay.Address, MTU: family.Underlay.MTU})
+	}
+	for _, f := range s.Former {
+		r.Former = append(r.Former, Former(f))
 	}
 	for _, l := range s.Wanted.Links {
 		r.MTUs[l.Name] = l.MTU
@@ -265,6 +277,10 @@ func ready(f Facts, r Report, drift int) (ok bool, reason, fix string) {
 	case drift > 0:
 		return false, fmt.Sprintf("kernel: %d of what is wanted is not so, first: %s", drift, r.Drift[0]),
 			"nothing, netd repairs it within a second; if it stays, find who changes it"
+	case len(r.Former) > 0:
+		former := r.Former[0]
+		return false, fmt.Sprintf("pods: %s has address %s, which is in none of this node's subnets now: no peer reaches the pods there", former.Device, former.Address),
+			fmt.Sprintf("delete %s and start the pods anew, or the node", former.Device)
 	case len(r.Alarms) > 0:
 		for _, refusal := range s.Refusals {
 			if refusal.Kind == wanted.RefusedClone {
