@@ -13,6 +13,7 @@ import (
 
 	"weft/netd/netdtest"
 	"weft/netd/nstest"
+	"weft/netd/status"
 	"weft/profiles"
 )
 
@@ -137,13 +138,39 @@ func TestNodeThatMovesKeepsItsSubnetAndPeersFollow(t *testing.T) {
 	x.WaitReady(t, c.Peers())
 }
 
+// migrates waits until a node tells, in the status, of each peer and in its
+// metrics, that a number of its peers has another backend; 0 is that none has.
+func migrates(t *testing.T, x *netdtest.Node, backend string, peers int) {
+	t.Helper()
+	nstest.Eventually(t, 5*time.Second, fmt.Sprintf("%s says that %d peers are on %s", x.Name, peers, backend), func() error {
+		r, err := x.Report()
+		if err != nil {
+			return err
+		}
+		on := map[string]bool{}
+		for _, p := range r.Peers {
+			if p.Backend == backend {
+				on[p.Name] = true
+			}
+		}
+		metrics := status.Metrics(r)
+		counted := strings.Contains(metrics, fmt.Sprintf("netd_backend_peers{backend=%q} %d\n", backend, peers)) &&
+			strings.Contains(metrics, fmt.Sprintf("netd_backend_migrating %d\n", min(peers, 1)))
+		if m := r.Migration; len(on) != peers || !counted || (m == nil) != (peers == 0) || m != nil && (m.Others[backend] != peers || m.Peers != 2) {
+			return fmt.Errorf("%s, on it are %v, migration %+v, metrics\n%s", r.Backend.Type, on, m, metrics)
+		}
+		return nil
+	})
+}
+
 // F19: a network changes its backend node by node; nobody has to turn it off.
 func TestMigrationNodeByNodeLosesNothing(t *testing.T) {
 	c := onEtcd(t, 3, bothFamilies)
 	c.StartAll(t)
 	losesNothing(t, c, "from vxlan to host-gw and back, node by node", func() {
 		for _, to := range []string{profiles.BackendHostGW, profiles.BackendVXLAN} {
-			for _, x := range c.Nodes {
+			from := map[string]string{profiles.BackendHostGW: profiles.BackendVXLAN, profiles.BackendVXLAN: profiles.BackendHostGW}[to]
+			for changed, x := range c.Nodes {
 				x.Config.Network.Backend = profiles.Backend{Type: to}
 				x.Config.Network = x.Config.Network.WithDefaults()
 				x.WriteConfig(t)
@@ -160,6 +187,13 @@ func TestMigrationNodeByNodeLosesNothing(t *testing.T) {
 					}
 					return nil
 				})
+				for i, node := range c.Nodes {
+					if i <= changed {
+						migrates(t, node, from, len(c.Nodes)-1-changed)
+					} else {
+						migrates(t, node, to, changed+1)
+					}
+				}
 				time.Sleep(300 * time.Millisecond) // traffic in the mixed network
 			}
 			for _, x := range c.Nodes {

@@ -119,7 +119,8 @@ func TestBackendChangedNodeByNodeLosesNoPacket(t *testing.T) {
 		ends = append(ends, pinging(t, from, podOf(to.IPv4)), pinging(t, from, podOf(to.IPv6)))
 	}
 	for _, b := range []profiles.Backend{{Type: profiles.BackendHostGW}, vxlan, {Type: profiles.BackendHostGW}} {
-		for _, x := range nodes {
+		was := nodes[0].snapshot().Config.Network.Backend.Canonical()
+		for changed, x := range nodes {
 			x.config.Network = network(b)
 			x.loop.Configure(t.Context(), x.config)
 			nstest.Eventually(t, 5*time.Second, "the change known everywhere", func() error {
@@ -128,6 +129,21 @@ func TestBackendChangedNodeByNodeLosesNoPacket(t *testing.T) {
 						if other != x && p.Node == x.Name && p.Backend != b.Type {
 							return fmt.Errorf("%s has not heard of %s", other.Name, x.Name)
 						}
+					}
+				}
+				// Each knows how many have another backend than itself.
+				for i, node := range nodes {
+					others, want := was, map[string]int{}
+					if want[was] = len(nodes) - 1 - changed; i > changed {
+						others = b.Type
+						want = map[string]int{others: changed + 1}
+					}
+					var got map[string]int
+					if m := node.snapshot().Migration(); m != nil {
+						got = m.Others
+					}
+					if got[others] != want[others] || (want[others] == 0) != (len(got) == 0) {
+						return fmt.Errorf("%s tells of %v with another backend, want %v", node.Name, got, want)
 					}
 				}
 				return nil

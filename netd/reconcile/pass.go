@@ -98,11 +98,11 @@ func (l *Loop) computeWanted() error {
 	}
 	l.logRefusals(plan.Refusals)
 	l.joined = nil
-	l.noteMixed(plan.Peers)
 	if !slices.Equal(plan.Keep, l.plan.Keep) {
 		l.todo.read = true // devices that were kept are to go
 	}
 	l.use(plan)
+	l.noteMigration()
 	return nil
 }
 
@@ -208,22 +208,6 @@ func (l *Loop) logRefusals(refusals []wanted.Refusal) {
 	if fresh > maxLogged {
 		l.log.Warn("leases refused", "leases", fresh, "not shown", fresh-maxLogged)
 	}
-}
-
-// noteMixed tells of peers that are reached although their backend is another
-// than this node's, as long as there are such.
-func (l *Loop) noteMixed(peers []wanted.Peer) {
-	mixed := 0
-	for _, p := range peers {
-		if p.Backend != l.config.Network.Backend.Canonical() {
-			mixed++
-		}
-	}
-	if mixed != l.mixed {
-		l.log.Info("the network changes its backend", "here", l.config.Network.Backend.Canonical(),
-			"peers", len(peers), "with another", mixed)
-	}
-	l.mixed = mixed
 }
 
 // noteMTU notes when pods that run may have too large an MTU.

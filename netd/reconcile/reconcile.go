@@ -96,7 +96,7 @@ type Loop struct {
 	asked        []netip.Addr       // peers to which the routes were looked up
 	direct       map[netip.Addr]int // and what was found
 	troubled     map[bool]error     // what is wrong with the underlay, by family (true is IPv6)
-	mixed        int                // peers whose backend is another
+	migration    string             // how far it was when it was logged
 	// The MTU announced last, and the largest so far.
 	lastMTU, largestMTU int
 	gap                 time.Duration

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"weft/netd/lease"
 	"weft/netd/wanted"
 )
 
@@ -50,8 +51,26 @@ func (m *metrics) peers(r Report) {
 	for _, p := range r.Peers {
 		programmed += int(number(p.Programmed))
 	}
+	m.migration(r)
 	m.one("netd_peers_wanted", "gauge", "Peers that should be reachable, each family counted.", float64(len(r.Peers)))
 	m.one("netd_peers_programmed", "gauge", "Peers that are programmed in the kernel.", float64(programmed))
+}
+
+// migration adds the backends of the peers, each node counted once.
+func (m *metrics) migration(r Report) {
+	of := map[string]map[string]bool{}
+	for _, p := range r.Peers {
+		if of[p.Backend] == nil {
+			of[p.Backend] = map[string]bool{}
+		}
+		of[p.Backend][p.Name] = true
+	}
+	var all []sample
+	for _, backend := range []string{lease.VXLAN, lease.HostGW, lease.WireGuard, lease.IPsec, lease.None} {
+		all = append(all, sample{labels("backend", backend), float64(len(of[backend]))})
+	}
+	m.one("netd_backend_migrating", "gauge", "1 while nodes have different backends.", number(r.Migration != nil))
+	m.metric("netd_backend_peers", "gauge", "Nodes that are peers, by the backend of their lease.", all...)
 }
 
 // refusals adds the refusals, by kind; every kind is there, so that its

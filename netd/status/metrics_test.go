@@ -145,3 +145,23 @@ func FuzzMetricsLabels(f *testing.F) {
 		parseMetrics(t, m.String())
 	})
 }
+
+// F19: how far a change of the backend is can be seen.
+func TestMigrationIsCounted(t *testing.T) {
+	f := facts()
+	migrating(&f)
+	r := Build(f)
+	if r.Migration == nil || r.Migration.Backend != "host-gw" || r.Migration.Peers != 3 || r.Migration.Others["vxlan"] != 1 || r.Migration.Refused != 1 {
+		t.Errorf("%+v", r.Migration)
+	}
+	text := Metrics(r)
+	for _, line := range []string{"netd_backend_migrating 1", `netd_backend_peers{backend="host-gw"} 1`, `netd_backend_peers{backend="vxlan"} 1`, `netd_backend_peers{backend="ipsec"} 0`} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("%s is not in\n%s", line, text)
+		}
+	}
+	f = facts()
+	if r := Build(f); r.Migration != nil || !strings.Contains(Metrics(r), "netd_backend_migrating 0\n") {
+		t.Errorf("a network of one backend: %+v", r.Migration)
+	}
+}

@@ -17,6 +17,9 @@ type Peer struct {
 	Address netip.Addr   `json:"address"`
 	Subnet  netip.Prefix `json:"subnet"`
 	MAC     wanted.MAC   `json:"mac"`
+	// Backend is the one of its lease, another than this node's while the
+	// network changes from one to the other.
+	Backend string `json:"backend,omitempty"`
 	// PublicKey is its WireGuard key, Tunnel what WireGuard knows of it.
 	PublicKey *wanted.Key       `json:"publicKey,omitempty"`
 	Tunnel    *wireguard.Health `json:"tunnel,omitempty"`
@@ -100,7 +103,7 @@ func peers(f Facts, drift []diff.Change) []Peer {
 	}
 	all := make([]Peer, 0, len(s.Peers))
 	for _, p := range s.Peers {
-		out := Peer{Name: p.Node, Family: family(p.Subnet.Addr()), Address: p.Address, Subnet: p.Subnet, MAC: p.MAC,
+		out := Peer{Name: p.Node, Family: family(p.Subnet.Addr()), Address: p.Address, Subnet: p.Subnet, MAC: p.MAC, Backend: p.Backend,
 			Device: deviceTo(p.Subnet, routes, s.Wanted.Routes), Repaired: f.Tally.OfPeer[p.Subnet], State: StateReady}
 		if out.MTU = mtus[out.Device]; out.MTU == 0 {
 			out.MTU = carried[out.Family].Underlay.MTU

@@ -61,6 +61,9 @@ type Report struct {
 	Alarms []string `json:"alarms,omitempty"`
 	// Backend carries packets between nodes.
 	Backend Backend `json:"backend"`
+	// Migration is how far the network is that changes its backend; nil when
+	// all nodes have the same.
+	Migration *reconcile.Migration `json:"migration,omitempty"`
 	// Former are addresses of this node's devices that are in the network but
 	// not in its subnets: pods there are cut off.
 	Former []Former `json:"former,omitempty"`
@@ -184,6 +187,7 @@ func Build(f Facts) Report {
 		ProbeError:  text(f.ProbeError),
 		Rotation:    s.Rotation,
 		PodsMTU:     s.PodsMTU,
+		Migration:   s.Migration(),
 		Kernel:      f.Kernel,
 		KernelError: text(f.KernelError),
 	}

@@ -33,7 +33,11 @@ func WritePeers(w io.Writer, r Report, s Style) error {
 	if len(r.Peers) == 0 {
 		fmt.Fprintln(out, "no peers: the store has no other node that can be honoured")
 	} else {
-		s.grid(out, []string{"PEER", "ENDPOINT", "SUBNET", "DEVICE", "MTU", "STATE", s.lastHead(r), "PING", "LOSS", "REPAIRED"}, s.rows(r, true))
+		head := []string{"PEER", "ENDPOINT", "SUBNET", "DEVICE", "MTU", "STATE", s.lastHead(r), "PING", "LOSS", "REPAIRED"}
+		if r.Migration != nil {
+			head = append(head, "BACKEND")
+		}
+		s.grid(out, head, s.rows(r, true))
 		s.errors(out, r)
 	}
 	s.refused(out, r)
@@ -84,6 +88,9 @@ func (s Style) node(w io.Writer, r Report) {
 		backend += fmt.Sprintf(", %s mtu %d", device, r.MTUs[device])
 	}
 	s.Field(w, "backend", "", backend)
+	if r.Migration != nil {
+		s.Field(w, "migrating", Yellow, r.Migration.String())
+	}
 	s.Field(w, "pod mtu", "", fmt.Sprint(r.MTU))
 	if r.PodsMTU > r.MTU {
 		s.Field(w, "", Yellow, fmt.Sprintf("older pods have %d: large packets of theirs are lost; restart them, or set firewall.mssClamp", r.PodsMTU))
@@ -182,6 +189,9 @@ func (s Style) rows(r Report, all bool) [][]cell {
 		row := []cell{plain(p.Name), plain(endpoint), plain(p.Subnet.String())}
 		if all {
 			row = append(row, plain(p.Device), plain(fmt.Sprint(p.MTU)), state, plain(last), plain(rtt), plain(loss), plain(fmt.Sprint(p.Repaired)))
+			if r.Migration != nil {
+				row = append(row, plain(p.Backend))
+			}
 		} else {
 			row = append(row, state, plain(last), plain(rtt))
 		}

@@ -29,6 +29,16 @@ func two(subnet, address string) wanted.Peer {
 	return wanted.Peer{Node: "node-2", Subnet: netip.MustParsePrefix(subnet), Address: netip.MustParseAddr(address)}
 }
 
+// migrating makes the node one of a network in which one of three peers has
+// another backend that is reached, and one another that is not.
+func migrating(f *Facts) {
+	f.Snapshot.Config.Network.Backend.Type = profiles.BackendHostGW
+	here, there := two("10.244.2.0/24", "10.0.0.2"), two("10.244.3.0/24", "10.0.0.3")
+	here.Backend, there.Backend, there.Node = "host-gw", "vxlan", "node-3"
+	f.Snapshot.Peers, f.Snapshot.Keep = []wanted.Peer{here, there}, []wanted.Kind{wanted.KindVXLAN}
+	f.Snapshot.Refusals = []wanted.Refusal{{Kind: wanted.RefusedBackend, Node: "node-4", Family: "IPv4", Reason: "backend is ipsec, here it is host-gw", Fix: "use one backend"}}
+}
+
 func TestTablesAreWhatAPersonReads(t *testing.T) {
 	cases := []struct {
 		name  string
@@ -38,6 +48,8 @@ func TestTablesAreWhatAPersonReads(t *testing.T) {
 		{"status", WriteStatus, func(*Facts) {}},
 		{"peers", WritePeers, func(*Facts) {}},
 		{"peers-none", WritePeers, func(f *Facts) { f.Snapshot.Peers = nil }},
+		{"status-migrating", WriteStatus, migrating},
+		{"peers-migrating", WritePeers, migrating},
 		{"status-long-addresses", WriteStatus, func(f *Facts) {
 			f.Snapshot.Peers = []wanted.Peer{
 				two("fdaa:bbbb:cccc:dddd::/64", "2001:db8:1111:2222:3333:4444:5555:6666"),
