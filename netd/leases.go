@@ -58,8 +58,8 @@ func (l *leases) about() status.StoreFacts {
 	defer l.mu.Unlock()
 	facts := l.facts
 	facts.Problems = slices.Clone(facts.Problems)
-	if keeps, is := l.inner.(interface{ KeepError() (error, int) }); is {
-		facts.KeepError, facts.KeepErrors = keeps.KeepError()
+	if keeps, is := l.inner.(interface{ KeepError() (int, error) }); is {
+		facts.KeepErrors, facts.KeepError = keeps.KeepError()
 	}
 	return facts
 }

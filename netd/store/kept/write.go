@@ -42,13 +42,13 @@ type disk struct {
 	errors  int
 }
 
-// KeepError is why what the store last said is not on disk, and how often
-// writing it has failed.
-func (o *over) KeepError() (problem error, times int) {
+// KeepError is how often what the store last said could not be written to
+// disk, and why it is not there now.
+func (o *over) KeepError() (times int, problem error) {
 	k := o.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.disk.err, k.disk.errors
+	return k.disk.errors, k.disk.err
 }
 
 // keepWriting writes what has changed, not too often, again when it could not

@@ -50,7 +50,7 @@ func running(t *testing.T, k *Keeper) (says chan<- any, stop func()) {
 }
 
 // keepError is what the keeper's store tells.
-func keepError(k *Keeper) (error, int) { return k.Over(nil).(*over).KeepError() }
+func keepError(k *Keeper) (int, error) { return k.Over(nil).(*over).KeepError() }
 
 var given = lease.Lease{Node: "self", UUID: self, IPv4: lease.Half{Subnet: netip.MustParsePrefix("10.244.7.0/24")}}
 
@@ -75,14 +75,14 @@ func TestWhatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		// Tried all the time, but more and more seldom, and told once.
-		err, times := keepError(k)
+		times, err := keepError(k)
 		if err == nil || times < int(time.Hour/retryMax) || times > int(time.Hour/retryMax)+10 {
 			t.Errorf("%d errors in an hour, the last %v", times, err)
 		}
 		free()
 		time.Sleep(retryMax)
 		synctest.Wait()
-		if err, _ := keepError(k); err != nil {
+		if _, err := keepError(k); err != nil {
 			t.Error(err)
 		}
 		again := Open(config(dir))
@@ -123,12 +123,12 @@ func TestOwnSubnetsAreWrittenOnce(t *testing.T) {
 	dir, free := unwritable(t)
 	k := Open(config(dir))
 	publish(t, k)
-	if err, _ := keepError(k); err == nil {
+	if _, err := keepError(k); err == nil {
 		t.Fatal("it was written")
 	}
 	free()
 	publish(t, k)
-	if err, _ := keepError(k); err != nil || len(Open(config(dir)).Subnets()) != 1 {
+	if _, err := keepError(k); err != nil || len(Open(config(dir)).Subnets()) != 1 {
 		t.Errorf("%v; kept are %v", err, Open(config(dir)).Subnets())
 	}
 	path := filepath.Join(dir, ownName)
