@@ -136,6 +136,7 @@ func decodeAcceptRA(b []byte) (accept bool) {
 type rawAddress struct {
 	index  int
 	prefix netip.Prefix
+	net    netip.Prefix // the network on the device; of the other end where there is one
 	scope  uint8
 	flags  uint32
 }
@@ -159,6 +160,9 @@ func decodeAddress(b []byte) (a rawAddress, ok bool) {
 			a.flags = u32(v)
 		}
 	})
+	if bits <= ip.BitLen() {
+		a.net = netip.PrefixFrom(ip, bits).Masked()
+	}
 	if local.IsValid() {
 		ip = local // on a point-to-point device IFA_ADDRESS is the other end
 	}

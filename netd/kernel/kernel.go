@@ -217,6 +217,7 @@ func (a rawAddress) host() underlay.Address {
 	return underlay.Address{
 		Index:      a.index,
 		IP:         a.prefix.Addr(),
+		Net:        a.net,
 		LinkScope:  a.scope == unix.RT_SCOPE_LINK,
 		Dynamic:    a.flags&unix.IFA_F_PERMANENT == 0,
 		Temporary:  a.prefix.Addr().Is6() && a.flags&unix.IFA_F_TEMPORARY != 0,

@@ -117,6 +117,9 @@ func inNode(t *testing.T, f func(t *testing.T, conn *Conn, n *nstest.Node, eth0 
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if want := netip.MustParsePrefix("10.0.0.0/8"); device.Net != want {
+		t.Errorf("the network of the underlay is %s, want %s", device.Net, want)
+	}
 	f(t, conn, n, device)
 }
 

@@ -251,7 +251,7 @@ func (s search) isPod(ip netip.Addr) bool {
 func (s search) device(a Address) (Device, error) {
 	for _, l := range s.host.Links {
 		if l.Index == a.Index {
-			return Device{Index: l.Index, Name: l.Name, MTU: l.MTU, Address: a.IP}, nil
+			return Device{Index: l.Index, Name: l.Name, MTU: l.MTU, Address: a.IP, Net: a.Net}, nil
 		}
 	}
 	return Device{}, fmt.Errorf("the device with %s has just gone", a.IP)

@@ -8,6 +8,7 @@ package underlay
 
 import (
 	"cmp"
+	"encoding/binary"
 	"net/netip"
 
 	"weft/profiles"
@@ -21,8 +22,22 @@ type Device struct {
 	Name string
 	// MTU is the device's, in bytes.
 	MTU int
-	// Address is this node's on the device, where peers reach it.
+	// Address is this node's on the device, where peers reach it; Net the
+	// network there, if it is known.
 	Address netip.Addr
+	Net     netip.Prefix
+}
+
+// Broadcast is the address that all hosts of an IPv4 network listen to; the
+// zero address where there is none, as on links of two (RFC 3021).
+func (d Device) Broadcast() netip.Addr {
+	if !d.Net.Addr().Is4() || d.Net.Bits() > 30 {
+		return netip.Addr{}
+	}
+	b := d.Net.Masked().Addr().As4()
+	last := binary.BigEndian.Uint32(b[:]) | 1<<(32-d.Net.Bits()) - 1
+	binary.BigEndian.PutUint32(b[:], last)
+	return netip.AddrFrom4(b)
 }
 
 // A Choice is the underlay of both families. They may be different devices.
@@ -55,6 +70,8 @@ type Address struct {
 	// Index is the device's.
 	Index int
 	IP    netip.Addr
+	// Net is the network it is in on the device.
+	Net netip.Prefix
 	// LinkScope, Dynamic, Temporary and Deprecated are the kernel's flags
 	// (RT_SCOPE_LINK, not IFA_F_PERMANENT, IFA_F_TEMPORARY, IFA_F_DEPRECATED).
 	LinkScope, Dynamic, Temporary, Deprecated bool

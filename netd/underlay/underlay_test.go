@@ -218,3 +218,16 @@ func TestExternalAddressesChangeOnlyWhatIsPublished(t *testing.T) {
 	got, err := Choose(busy, false, nil, external)
 	chosen{device: "ens3", address: "10.0.0.4"}.check(t, got, err)
 }
+
+func TestBroadcastAddressIsTheLastOfTheNetwork(t *testing.T) {
+	for net, want := range map[string]string{"10.0.0.0/24": "10.0.0.255", "10.0.0.0/8": "10.255.255.255", "192.168.7.16/30": "192.168.7.19",
+		"192.168.7.16/31": "", "192.168.7.16/32": "", "fd00::/64": "", "": ""} {
+		d := Device{}
+		if net != "" {
+			d.Net = netip.MustParsePrefix(net)
+		}
+		if got := d.Broadcast(); got.IsValid() != (want != "") || want != "" && got.String() != want {
+			t.Errorf("%s: %s, want %s", net, got, want)
+		}
+	}
+}

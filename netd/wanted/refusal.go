@@ -286,6 +286,10 @@ func (j *judge) dataKind(l lease.Lease, reason string) RefusalKind {
 	return RefusedAddress
 }
 
+// thisNetwork are addresses of hosts that do not know theirs yet (RFC 1122,
+// section 3.2.1.3): none is a destination.
+var thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
+
 // address checks where a peer is to be reached.
 func (j *judge) address(l lease.Lease, address netip.Addr) *Refusal {
 	f := j.family
@@ -299,6 +303,12 @@ func (j *judge) address(l lease.Lease, address netip.Addr) *Refusal {
 	case !slices.Contains(j.backend.Underlays(f.IPv6), address.Is6()) || address.Is4In6() || !address.IsGlobalUnicast():
 		return refuse(RefusedAddress, l, f.IPv6, fmt.Sprintf("address %s is not one a peer can be reached at", address),
 			"use a global or private unicast address")
+	case thisNetwork.Contains(address):
+		return refuse(RefusedAddress, l, f.IPv6, fmt.Sprintf("address %s is in %s, which is no host's", address, thisNetwork),
+			"use the peer's address on the underlay")
+	case j.node.Underlay.IPv4.Broadcast() == address:
+		return refuse(RefusedAddress, l, f.IPv6, fmt.Sprintf("address %s is the broadcast address of %s on %s, which all hosts there hear",
+			address, j.node.Underlay.IPv4.Net, j.node.Underlay.IPv4.Name), "use the peer's address on the underlay")
 	case inside >= 0:
 		return refuse(RefusedAddress, l, f.IPv6,
 			fmt.Sprintf("address %s is inside the pod network %s, which is reached through it", address, j.pods[inside]),

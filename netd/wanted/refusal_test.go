@@ -44,6 +44,8 @@ func TestRefusalsHaveTheirKind(t *testing.T) {
 		{"outside the network", func(l *lease.Lease) { l.IPv4.Subnet = prefix("192.168.0.0/24") }, RefusedOutside, "outside the network", ""},
 		{"host bits", func(l *lease.Lease) { l.IPv4.Subnet = prefix("10.244.3.1/24") }, RefusedSubnet, "host bits", ""},
 		{"no address", func(l *lease.Lease) { l.IPv4.Address = addr("127.0.0.1") }, RefusedAddress, "reached at", ""},
+		{"an address that means this network", func(l *lease.Lease) { l.IPv4.Address = addr("0.1.2.3") }, RefusedAddress, "0.1.2.3 is in 0.0.0.0/8, which is no host's", ""},
+		{"the broadcast address of the link", func(l *lease.Lease) { l.IPv4.Address = addr("10.0.0.255") }, RefusedAddress, "10.0.0.255 is the broadcast address of 10.0.0.0/24 on eth0", ""},
 		{"another VNI", func(l *lease.Lease) { l.IPv4.VNI = 7 }, RefusedVNI, "VNI is 7, here it is 1", ""},
 		{"another backend", func(l *lease.Lease) { l.Backend = "wireguard" }, RefusedBackend, `"wireguard"`, ""},
 	}

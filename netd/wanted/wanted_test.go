@@ -21,7 +21,7 @@ func testNode() Node {
 	return Node{
 		Name: "self", MAC: MAC{2, 0, 0, 0, 0, 1}, IPv4: prefix("10.244.1.0/24"), IPv6: prefix("fd42:0:0:1::/64"),
 		Underlay: underlay.Choice{
-			IPv4: underlay.Device{Index: 2, Name: "eth0", MTU: 1500, Address: addr("10.0.0.1")},
+			IPv4: underlay.Device{Index: 2, Name: "eth0", MTU: 1500, Address: addr("10.0.0.1"), Net: prefix("10.0.0.0/24")},
 			IPv6: underlay.Device{Index: 2, Name: "eth0", MTU: 1500, Address: addr("fd00:10::1")},
 		},
 	}
