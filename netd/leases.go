@@ -158,7 +158,11 @@ func (l *leases) Publish(ctx context.Context, own lease.Lease, granted func(leas
 	for ctx.Err() == nil {
 		inner, until, cancel := l.current(ctx)
 		err := inner.Publish(until, own, func(given lease.Lease, err error) {
-			l.own(err)
+			if errors.Is(err, store.ErrKept) {
+				err = nil // it is used, and confirmed by nobody
+			} else {
+				l.own(err)
+			}
 			granted(given, err)
 		})
 		if err != nil && until.Err() == nil {

@@ -73,6 +73,9 @@ func (l *Loop) hearStore(ctx context.Context) {
 
 // take notes what the store delivered.
 func (l *Loop) take(u update) {
+	// That it answers, and answers again, is told whether or not there is
+	// anything to program.
+	l.todo.tell = l.todo.tell || !l.state.StoreAnswered || l.state.StoreError != nil
 	l.watchError = u.err
 	l.state.StoreError = l.storeError()
 	if u.err != nil {

@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"errors"
+	"log/slog"
 	"net/netip"
 	"testing"
 
@@ -8,6 +10,7 @@ import (
 	"weft/netd/lease"
 	"weft/netd/store"
 	"weft/netd/wanted"
+	"weft/profiles"
 )
 
 // peerState is what a VXLAN node holds for peers with the addresses given, by
@@ -44,6 +47,28 @@ func TestKeptLeasesCountWhereTheKernelHoldsNothing(t *testing.T) {
 	other.Links[0].VXLAN.VNI = 7
 	if changes := diff.Diff(kept, underKernel(other, kept)); len(changes) > 0 {
 		t.Errorf("with a device that is to be made anew: %v", changes)
+	}
+}
+
+// That the store has answered, and that an error of it is over, is told at
+// once, though a node without subnets has nothing to program and makes no pass.
+func TestAnswerOfTheStoreIsToldBeforeThereAreSubnets(t *testing.T) {
+	var told []Snapshot
+	l := &Loop{log: slog.New(slog.DiscardHandler), publish: func(s Snapshot) { told = append(told, s) }}
+	l.config.Network.Store.Type = profiles.StoreKubernetes
+	last := func() (answered bool, err error) {
+		l.step()
+		s := told[len(told)-1]
+		return s.StoreAnswered, s.StoreError
+	}
+	l.take(update{err: errors.New("503")})
+	if answered, err := last(); answered || err == nil {
+		t.Errorf("away: answered %t, %v", answered, err)
+	}
+	l.publishError = errors.New("no pod subnet")
+	l.take(update{Update: store.Update{Full: true}})
+	if answered, err := last(); !answered || err == nil || err.Error() != "no pod subnet" {
+		t.Errorf("there: answered %t, %v", answered, err)
 	}
 }
 

@@ -2,12 +2,14 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"weft/netd/lease"
+	"weft/netd/store"
 	"weft/netd/underlay"
 	"weft/netd/wanted"
 	"weft/profiles"
@@ -111,7 +113,7 @@ func (l *Loop) publishOne(ctx context.Context, own lease.Lease) {
 	pause := publishMin
 	for {
 		err := l.store.Publish(ctx, own, func(given lease.Lease, err error) {
-			if err != nil {
+			if err != nil && !errors.Is(err, store.ErrKept) {
 				l.tell(ctx, grant{asked: own, err: fmt.Errorf("own lease: %w", err), logged: true})
 				return
 			}

@@ -57,8 +57,9 @@ func (u Update) Apply(leases map[string]lease.Lease) map[string]lease.Lease {
 // ending it leaves the lease in the store. Subnets that own leaves open are
 // the store's to choose. granted is called, from Publish, with the lease as
 // it stands in the store: when it has been written, and again when the store
-// changes it; or with an error that the store has logged, which says why it
-// does not stand there now, as long as nothing else is granted. An error that
+// changes it; with a lease to go by until then, and [ErrKept]; or with another
+// error, which the store has logged and which says why the lease does not
+// stand there now, as long as nothing else is granted. An error that
 // will pass is tried again; the error returned says why trying again is of no
 // use.
 type Store interface {
@@ -70,6 +71,10 @@ type Store interface {
 // this node has no lease because another node is the same, or is where it is:
 // one of the two is a copy, or has the other's address or subnet.
 var ErrTwin = errors.New("another node is this one")
+
+// ErrKept comes with a lease that this node had and that the store has not
+// confirmed.
+var ErrKept = errors.New("the lease is the one of before")
 
 // Problem is an error delivered by Watch about one entry of the store: the
 // entry is skipped and all others count.

@@ -126,7 +126,7 @@ type over struct {
 // and then what the store says, which is kept.
 func (o *over) Publish(ctx context.Context, own lease.Lease, granted func(lease.Lease, error)) error {
 	if again, had := o.keeper.withSubnets(own); had {
-		granted(again, nil)
+		granted(again, store.ErrKept)
 	}
 	return o.inner.Publish(ctx, own, func(l lease.Lease, err error) {
 		if err == nil {
