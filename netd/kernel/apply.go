@@ -97,7 +97,7 @@ func (c *Conn) applyBatch(changes []diff.Change) []Failure {
 			failures = append(failures, Failure{change, fmt.Errorf("device %s is missing", link)})
 		}
 	}
-	answers, err := c.rt.batch(requests)
+	answers, err := c.rt.Batch(requests)
 	for i, change := range sent {
 		if err == nil && mismatched(change, answers[i]) {
 			index, _ := c.indexOf(linkOf(change.Object))
@@ -245,7 +245,7 @@ func (c *Conn) adjustLink(was, is wanted.Link) error {
 
 // do sends one request.
 func (c *Conn) do(request *nl.NetlinkRequest) error {
-	answers, err := c.rt.batch([]*nl.NetlinkRequest{request})
+	answers, err := c.rt.Batch([]*nl.NetlinkRequest{request})
 	if err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func (c *Conn) do(request *nl.NetlinkRequest) error {
 
 // find reads one device.
 func (c *Conn) find(name string) (link wanted.Link, err error) {
-	err = c.rt.ask([]*nl.NetlinkRequest{findLink(name)}, func(_ int, data []byte) {
+	err = c.rt.Ask([]*nl.NetlinkRequest{findLink(name)}, func(_ int, data []byte) {
 		link, _ = decodeLink(data)
 	})
 	if err == nil && link.Name == "" {

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"encoding/binary"
 	"net/netip"
 
@@ -9,29 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/netd/diff"
+	"weft/netd/kernel/socket"
 	"weft/netd/wanted"
 )
-
-// attributes calls each with the attributes in b. What does not parse ends
-// the walk: the kernel does not send such.
-func attributes(b []byte, each func(kind uint16, value []byte)) {
-	for len(b) >= unix.SizeofRtAttr {
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < unix.SizeofRtAttr || n > len(b) {
-			return
-		}
-		kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-		each(kind, b[unix.SizeofRtAttr:n])
-		b = b[min(align(n), len(b)):]
-	}
-}
-
-func cString(b []byte) string {
-	if i := bytes.IndexByte(b, 0); i >= 0 {
-		b = b[:i]
-	}
-	return string(b)
-}
 
 func u32(b []byte) uint32 {
 	if len(b) < 4 {
@@ -56,10 +35,10 @@ func decodeLink(b []byte) (l wanted.Link, ok bool) {
 	}
 	l.Index = int(int32(binary.NativeEndian.Uint32(b[4:])))
 	l.Up = binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0
-	attributes(b[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) {
+	socket.Attributes(b[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) {
 		switch kind {
 		case unix.IFLA_IFNAME:
-			l.Name = cString(v)
+			l.Name = socket.CString(v)
 		case unix.IFLA_MTU:
 			l.MTU = int(u32(v))
 		case unix.IFLA_ADDRESS:
@@ -67,7 +46,7 @@ func decodeLink(b []byte) (l wanted.Link, ok bool) {
 				l.MAC = wanted.MAC(v)
 			}
 		case unix.IFLA_IFALIAS:
-			l.Alias = cString(v)
+			l.Alias = socket.CString(v)
 		case unix.IFLA_LINKINFO:
 			decodeLinkInfo(&l, v)
 		case unix.IFLA_AF_SPEC:
@@ -78,10 +57,10 @@ func decodeLink(b []byte) (l wanted.Link, ok bool) {
 }
 
 func decodeLinkInfo(l *wanted.Link, b []byte) {
-	attributes(b, func(kind uint16, v []byte) {
+	socket.Attributes(b, func(kind uint16, v []byte) {
 		switch kind {
 		case nl.IFLA_INFO_KIND:
-			l.Kind = wanted.Kind(cString(v))
+			l.Kind = wanted.Kind(socket.CString(v))
 		case nl.IFLA_INFO_DATA:
 			if l.Kind == wanted.KindVXLAN {
 				decodeVXLAN(&l.VXLAN, v)
@@ -91,7 +70,7 @@ func decodeLinkInfo(l *wanted.Link, b []byte) {
 }
 
 func decodeVXLAN(x *wanted.VXLAN, b []byte) {
-	attributes(b, func(kind uint16, v []byte) {
+	socket.Attributes(b, func(kind uint16, v []byte) {
 		switch kind {
 		case nl.IFLA_VXLAN_ID:
 			x.VNI = int(u32(v))
@@ -119,11 +98,11 @@ const (
 )
 
 func decodeAcceptRA(b []byte) (accept bool) {
-	attributes(b, func(family uint16, spec []byte) {
+	socket.Attributes(b, func(family uint16, spec []byte) {
 		if family != unix.AF_INET6 {
 			return
 		}
-		attributes(spec, func(kind uint16, conf []byte) {
+		socket.Attributes(spec, func(kind uint16, conf []byte) {
 			if kind == iflaInet6Conf && len(conf) >= 4*devconfAcceptRA+4 {
 				accept = u32(conf[4*devconfAcceptRA:]) != 0
 			}
@@ -150,7 +129,7 @@ func decodeAddress(b []byte) (a rawAddress, ok bool) {
 	a.flags, a.scope = uint32(b[2]), b[3]
 	a.index = int(binary.NativeEndian.Uint32(b[4:]))
 	var ip, local netip.Addr
-	attributes(b[unix.SizeofIfAddrmsg:], func(kind uint16, v []byte) {
+	socket.Attributes(b[unix.SizeofIfAddrmsg:], func(kind uint16, v []byte) {
 		switch kind {
 		case unix.IFA_ADDRESS:
 			ip = address(v)
@@ -201,7 +180,7 @@ func decodeRoute(b []byte) (r rawRoute, ok bool) {
 	default:
 		return r, false
 	}
-	attributes(b[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
+	socket.Attributes(b[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
 		switch kind {
 		case unix.RTA_DST:
 			dst = address(v)
@@ -237,7 +216,7 @@ func decodeFirstHop(r *rawRoute, b []byte) {
 	}
 	r.route.OnLink = b[2]&unix.RTNH_F_ONLINK != 0
 	r.index = int(binary.NativeEndian.Uint32(b[4:]))
-	attributes(b[unix.SizeofRtNexthop:n], func(kind uint16, v []byte) {
+	socket.Attributes(b[unix.SizeofRtNexthop:n], func(kind uint16, v []byte) {
 		if kind == unix.RTA_GATEWAY {
 			r.route.Via = address(v)
 		}
@@ -263,7 +242,7 @@ func decodeNeigh(b []byte) (n rawNeigh, ok bool) {
 	n.index = int(int32(binary.NativeEndian.Uint32(b[4:])))
 	n.permanent = binary.NativeEndian.Uint16(b[8:])&unix.NUD_PERMANENT != 0
 	proxy := b[10]&unix.NTF_PROXY != 0
-	attributes(b[unix.SizeofNdMsg:], func(kind uint16, v []byte) {
+	socket.Attributes(b[unix.SizeofNdMsg:], func(kind uint16, v []byte) {
 		switch kind {
 		case unix.NDA_DST:
 			n.ip = address(v)

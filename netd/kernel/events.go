@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
-	"os"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"weft/netd/diff"
+	"weft/netd/kernel/socket"
 	"weft/netd/wanted"
 )
 
@@ -40,110 +39,44 @@ type Event struct {
 	Lost bool
 }
 
-// eventBuffer is the size in bytes of what the kernel may keep for us to
-// hear: room for some ten thousand changes at once.
-const eventBuffer = 8 << 20
-
 // Events subscribes to what changes in devices, addresses, routes, neighbours
 // and FDB entries and delivers it in the order it happened, in the groups in
 // which it arrived. Routes and neighbours that this Conn changes itself are
 // not among it. The subscription has begun when Events returns; it ends with
 // ctx or with the loop. A group is valid until the next.
 func (c *Conn) Events(ctx context.Context) (iter.Seq2[[]Event, error], error) {
-	file, err := c.subscribe()
+	listener, err := c.rt.Listen(unix.NETLINK_ROUTE, []int{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE},
+		// News of FDB entries does not say who made them and arrives all the same.
+		unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to rtnetlink: %w", err)
 	}
 	return func(yield func([]Event, error) bool) {
-		defer file.Close()
-		stop := context.AfterFunc(ctx, func() { file.SetReadDeadline(time.Unix(1, 0)) })
-		defer stop()
-		raw, err := file.SyscallConn()
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		buf := make([]byte, 64<<10)
 		var group []Event
-		for {
-			n, from, err := receiveFrom(raw, buf)
+		for datagram, err := range listener.Datagrams(ctx) {
+			group = group[:0]
 			switch {
-			case ctx.Err() != nil:
-				return
-			case errors.Is(err, unix.ENOBUFS):
-				if !yield([]Event{{Lost: true}}, nil) {
-					return
-				}
-				continue
+			case errors.Is(err, socket.ErrLost):
+				group = append(group, Event{Lost: true})
 			case err != nil:
 				yield(nil, fmt.Errorf("rtnetlink events: %w", err))
 				return
-			case from != 0:
-				continue // not from the kernel
-			}
-			group = group[:0]
-			err = messages(buf[:n], func(h unix.NlMsghdr, data []byte) {
-				if e, ok := c.event(h.Type, data); ok {
-					group = append(group, e)
+			default:
+				err = socket.Messages(datagram, func(h unix.NlMsghdr, data []byte) {
+					if e, ok := c.event(h.Type, data); ok {
+						group = append(group, e)
+					}
+				})
+				if err != nil {
+					group = append(group[:0], Event{Lost: true})
 				}
-			})
-			if err != nil {
-				group = append(group[:0], Event{Lost: true})
 			}
 			if len(group) > 0 && !yield(group, nil) {
 				return
 			}
 		}
 	}, nil
-}
-
-// subscribe opens a socket that hears of changes, in the namespace of the
-// request socket.
-func (c *Conn) subscribe() (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	file := os.NewFile(uintptr(fd), "rtnetlink events")
-	// Beyond the limit of net.core.rmem_max only with CAP_NET_ADMIN in the
-	// initial user namespace; elsewhere what the limit allows must do.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, eventBuffer)
-	}
-	if err := ignoreOwn(fd, c.rt.port); err != nil {
-		file.Close()
-		return nil, err
-	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		file.Close()
-		return nil, os.NewSyscallError("bind", err)
-	}
-	for _, group := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR,
-		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE} {
-		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
-			file.Close()
-			return nil, os.NewSyscallError("setsockopt NETLINK_ADD_MEMBERSHIP", err)
-		}
-	}
-	return file, nil
-}
-
-// receiveFrom waits for one datagram; from is 0 when the kernel sent it.
-func receiveFrom(raw interface {
-	Read(func(fd uintptr) bool) error
-}, buf []byte) (n int, from uint32, err error) {
-	wait := raw.Read(func(fd uintptr) bool {
-		var sender unix.Sockaddr
-		n, sender, err = unix.Recvfrom(int(fd), buf, 0)
-		if s, ok := sender.(*unix.SockaddrNetlink); ok {
-			from = s.Pid
-		}
-		return err != unix.EAGAIN && err != unix.EINTR
-	})
-	if wait != nil {
-		return 0, 0, wait
-	}
-	return n, from, err
 }
 
 // event turns a message into an event; not ok are those that matter to nobody.

@@ -1,3 +1,9 @@
+// Package kernel reads and changes the kernel's devices, addresses, routes,
+// FDB entries and neighbours. It is the only place that knows their messages;
+// package socket carries them.
+//
+// It decides nothing: what should be is computed by package wanted, what to
+// change by package diff. Firewall rules are the business of package firewall.
 package kernel
 
 import (
@@ -11,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"weft/netd/kernel/socket"
 	"weft/netd/underlay"
 	"weft/netd/wanted"
 	"weft/netd/wireguard"
@@ -19,7 +26,7 @@ import (
 // A Conn is a connection to the kernel's network configuration of one network
 // namespace. Its methods may be called from several goroutines.
 type Conn struct {
-	rt *socket
+	rt *socket.Conn
 	wg wireguard.Conn
 	// control is a socket for ioctls in the same namespace.
 	control int
@@ -37,13 +44,13 @@ type Conn struct {
 
 // Open connects to the network namespace of the calling thread.
 func Open() (*Conn, error) {
-	rt, err := openSocket(unix.NETLINK_ROUTE)
+	rt, err := socket.Open(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
 	control, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		rt.close()
+		rt.Close()
 		return nil, fmt.Errorf("open a socket for ioctl: %w", os.NewSyscallError("socket", err))
 	}
 	return &Conn{rt: rt, control: control,
@@ -52,7 +59,7 @@ func Open() (*Conn, error) {
 
 // Close ends the connection.
 func (c *Conn) Close() error {
-	return errors.Join(c.wg.Close(), c.rt.close(), unix.Close(c.control))
+	return errors.Join(c.wg.Close(), c.rt.Close(), unix.Close(c.control))
 }
 
 // Scope says what is netd's, beside the devices that carry [wanted.Mark] and
@@ -236,12 +243,12 @@ func (c *Conn) Direct(addresses []netip.Addr) (map[netip.Addr]int, error) {
 		requests[i] = routeLookup(a)
 	}
 	direct := make(map[netip.Addr]int, len(addresses))
-	err := c.rt.ask(requests, func(n int, data []byte) {
+	err := c.rt.Ask(requests, func(n int, data []byte) {
 		if len(data) < unix.SizeofRtMsg || data[7] != unix.RTN_UNICAST {
 			return
 		}
 		gateway, index := false, 0
-		attributes(data[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
+		socket.Attributes(data[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
 			gateway = gateway || kind == unix.RTA_GATEWAY || kind == unix.RTA_VIA
 			if kind == unix.RTA_OIF {
 				index = int(u32(v))
@@ -325,14 +332,14 @@ func (c *Conn) dump(kind, family int, each func(data []byte)) error {
 	default:
 		request.AddData(nl.NewIfInfomsg(family))
 	}
-	return c.rt.dump(request, each)
+	return c.rt.Dump(request, each)
 }
 
 // again repeats a read that was interrupted by changes. Under a constant
 // stream of changes it gives up; the caller tries again later.
 func again(read func() error) (err error) {
 	for range 20 {
-		if err = read(); !errors.Is(err, errInterrupted) {
+		if err = read(); !errors.Is(err, socket.ErrInterrupted) {
 			return err
 		}
 	}

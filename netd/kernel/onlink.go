@@ -27,7 +27,7 @@ func mismatched(c diff.Change, err error) bool {
 // createOnLink makes a route whose gateway is reached by another device.
 func (c *Conn) createOnLink(r wanted.Route, index int) error {
 	helper := wanted.Route{Dst: netip.PrefixFrom(r.Via, r.Via.BitLen()), Link: r.Link, Metric: r.Metric, Protocol: r.Protocol}
-	answers, err := c.rt.batch([]*nl.NetlinkRequest{
+	answers, err := c.rt.Batch([]*nl.NetlinkRequest{
 		changeRoute(unix.RTM_NEWROUTE, createFlags, index, helper),
 		changeRoute(unix.RTM_NEWROUTE, createFlags, index, r),
 		changeRoute(unix.RTM_DELROUTE, 0, index, helper),

@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"weft/netd/kernel/socket"
 	"weft/netd/underlay"
 )
 
@@ -18,7 +19,7 @@ func nextHops(b []byte, r rawRoute) []underlay.Default {
 	hop := underlay.Default{IPv6: r.route.Dst.Addr().Is6(), Index: r.index, Metric: r.route.Metric}
 	hop.Dead = binary.NativeEndian.Uint32(b[8:])&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) != 0
 	hops := []underlay.Default{hop}
-	attributes(b[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
+	socket.Attributes(b[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
 		if kind != unix.RTA_MULTIPATH {
 			return
 		}
@@ -31,7 +32,7 @@ func nextHops(b []byte, r rawRoute) []underlay.Default {
 			hop.Index = int(int32(binary.NativeEndian.Uint32(v[4:])))
 			hop.Dead = v[2]&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) != 0
 			hops = append(hops, hop)
-			v = v[min(align(n), len(v)):]
+			v = v[min(socket.Align(n), len(v)):]
 		}
 	})
 	return hops
@@ -48,12 +49,12 @@ func (c *Conn) routesTo(addresses []netip.Addr) (map[netip.Addr]underlay.Route, 
 		requests[i] = routeLookup(a)
 	}
 	routes := make(map[netip.Addr]underlay.Route, len(addresses))
-	err := c.rt.ask(requests, func(n int, data []byte) {
+	err := c.rt.Ask(requests, func(n int, data []byte) {
 		if len(data) < unix.SizeofRtMsg || data[7] != unix.RTN_UNICAST {
 			return
 		}
 		var route underlay.Route
-		attributes(data[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
+		socket.Attributes(data[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
 			switch kind {
 			case unix.RTA_OIF:
 				route.Index = int(u32(v))

@@ -1,15 +1,14 @@
-// Package kernel reads and changes the kernel's devices, addresses, routes,
-// FDB entries and neighbours. It is the only place that knows netlink.
+// Package socket exchanges netlink messages with the kernel, many in one
+// system call.
 //
-// It decides nothing: what should be is computed by package wanted, what to
-// change by package diff. Firewall rules are the business of package firewall.
-//
-// Messages are built with the nl package of vishvananda/netlink, whose own
+// It knows how messages are framed and answered, and nothing of what is in
+// them. They are built with the nl package of vishvananda/netlink, whose own
 // calls send one message and wait for its answer; here up to [batchMessages]
-// go out in one system call, which halves the CPU time of large clusters.
-package kernel
+// go out at once, which halves the CPU time of large clusters.
+package socket
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,12 +35,13 @@ const answerTimeout = 20 * time.Second
 // headerLen is the length of a netlink message header.
 const headerLen = unix.SizeofNlMsghdr
 
-// errInterrupted says that the state changed while it was read
+// ErrInterrupted says that the state changed while it was read
 // (NLM_F_DUMP_INTR), so that what was read may be incomplete.
-var errInterrupted = errors.New("kernel state changed while it was read")
+var ErrInterrupted = errors.New("kernel state changed while it was read")
 
-// socket is a netlink socket for requests and their answers.
-type socket struct {
+// A Conn is a netlink socket for requests and their answers. Its methods may be
+// called from several goroutines.
+type Conn struct {
 	mu   sync.Mutex
 	fd   int
 	port uint32
@@ -49,14 +49,14 @@ type socket struct {
 	buf  []byte
 }
 
-// openSocket opens a socket of a netlink family in the network namespace of
+// Open opens a socket of a netlink family in the network namespace of
 // the calling thread, to which it stays bound.
-func openSocket(family int) (*socket, error) {
+func Open(family int) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, family)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	s := &socket{fd: fd, buf: make([]byte, 64<<10)}
+	s := &Conn{fd: fd, buf: make([]byte, 64<<10)}
 	if err := s.setup(); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -64,7 +64,7 @@ func openSocket(family int) (*socket, error) {
 	return s, nil
 }
 
-func (s *socket) setup() error {
+func (s *Conn) setup() error {
 	if err := unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("bind", err)
 	}
@@ -83,16 +83,21 @@ func (s *socket) setup() error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
 }
 
-func (s *socket) close() error { return unix.Close(s.fd) }
+// Port is the number by which the kernel knows the socket: news of what was
+// changed by it carries it.
+func (s *Conn) Port() uint32 { return s.port }
 
-// batch sends requests in as few system calls as will do and returns the
+// Close closes the socket.
+func (s *Conn) Close() error { return unix.Close(s.fd) }
+
+// Batch sends requests in as few system calls as will do and returns the
 // answers in the order of the requests: nil, or an error that wraps the
 // kernel's [unix.Errno]. The second result is a failure of the socket, after
 // which the requests without an answer may or may not have been done.
 //
 // Only the last request of each call asks for an acknowledgement: the kernel
 // works in order and reports every failure unasked, so silence means success.
-func (s *socket) batch(requests []*nl.NetlinkRequest) ([]error, error) {
+func (s *Conn) Batch(requests []*nl.NetlinkRequest) ([]error, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	answers := make([]error, len(requests))
@@ -100,7 +105,8 @@ func (s *socket) batch(requests []*nl.NetlinkRequest) ([]error, error) {
 	first := 0
 	for i, request := range requests {
 		s.seq++
-		request.Seq = s.seq
+		// XFRM takes the sender's word for who caused its news.
+		request.Seq, request.Pid = s.seq, s.port
 		last := i == len(requests)-1 || i-first == batchMessages-1 || len(out) > batchBytes/2
 		request.Flags &^= unix.NLM_F_ACK
 		if last {
@@ -123,7 +129,7 @@ func (s *socket) batch(requests []*nl.NetlinkRequest) ([]error, error) {
 
 // exchange sends the requests in out, whose sequence numbers end with s.seq,
 // and fills in their answers.
-func (s *socket) exchange(out []byte, answers []error) error {
+func (s *Conn) exchange(out []byte, answers []error) error {
 	if err := s.send(out); err != nil {
 		return err
 	}
@@ -144,10 +150,10 @@ func (s *socket) exchange(out []byte, answers []error) error {
 	}
 }
 
-// ask sends requests that are answered with messages and calls each with
+// Ask sends requests that are answered with messages and calls each with
 // those, until all are answered. Failures of single requests are passed over:
 // what has no answer is not there.
-func (s *socket) ask(requests []*nl.NetlinkRequest, each func(n int, data []byte)) error {
+func (s *Conn) Ask(requests []*nl.NetlinkRequest, each func(n int, data []byte)) error {
 	// Answers wait in the receive buffer while the kernel works through the
 	// requests of a call, so a call holds fewer of them.
 	const atOnce = 50
@@ -185,9 +191,9 @@ func (s *socket) ask(requests []*nl.NetlinkRequest, each func(n int, data []byte
 	return nil
 }
 
-// dump asks for all objects of a kind and calls each with their messages. It
-// fails with [errInterrupted] when they changed meanwhile.
-func (s *socket) dump(request *nl.NetlinkRequest, each func(data []byte)) error {
+// Dump asks for all objects of a kind and calls each with their messages. It
+// fails with [ErrInterrupted] when they changed meanwhile.
+func (s *Conn) Dump(request *nl.NetlinkRequest, each func(data []byte)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seq++
@@ -203,7 +209,7 @@ func (s *socket) dump(request *nl.NetlinkRequest, each func(data []byte)) error 
 				return
 			}
 			if h.Flags&unix.NLM_F_DUMP_INTR != 0 {
-				failure = errInterrupted
+				failure = ErrInterrupted
 			}
 			switch h.Type {
 			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
@@ -222,14 +228,14 @@ func (s *socket) dump(request *nl.NetlinkRequest, each func(data []byte)) error 
 	return failure
 }
 
-func (s *socket) send(out []byte) error {
+func (s *Conn) send(out []byte) error {
 	err := unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	return os.NewSyscallError("netlink: sendto", err)
 }
 
 // receive waits for one datagram from the kernel and calls each with its
 // messages. The data is valid during the call only.
-func (s *socket) receive(each func(h unix.NlMsghdr, data []byte)) error {
+func (s *Conn) receive(each func(h unix.NlMsghdr, data []byte)) error {
 	for {
 		n, from, err := unix.Recvfrom(s.fd, s.buf, 0)
 		if err == unix.EINTR {
@@ -241,12 +247,12 @@ func (s *socket) receive(each func(h unix.NlMsghdr, data []byte)) error {
 		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
 			continue // not from the kernel
 		}
-		return messages(s.buf[:n], each)
+		return Messages(s.buf[:n], each)
 	}
 }
 
-// messages calls each with the netlink messages in b.
-func messages(b []byte, each func(h unix.NlMsghdr, data []byte)) error {
+// Messages calls each with the netlink messages in b.
+func Messages(b []byte, each func(h unix.NlMsghdr, data []byte)) error {
 	for len(b) >= headerLen {
 		h := unix.NlMsghdr{
 			Len:   binary.NativeEndian.Uint32(b),
@@ -259,13 +265,13 @@ func messages(b []byte, each func(h unix.NlMsghdr, data []byte)) error {
 			return fmt.Errorf("netlink: message of %d bytes in %d", h.Len, len(b))
 		}
 		each(h, b[headerLen:h.Len])
-		b = b[min(align(int(h.Len)), len(b)):]
+		b = b[min(Align(int(h.Len)), len(b)):]
 	}
 	return nil
 }
 
-// align rounds up to where the next message or attribute starts.
-func align(n int) int { return (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
+// Align rounds up to where the next message or attribute starts.
+func Align(n int) int { return (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
 
 // Attributes of an error message (include/uapi/linux/netlink.h).
 const nlmsgerrAttrMsg = 1
@@ -288,19 +294,41 @@ func parseError(h unix.NlMsghdr, data []byte) error {
 	// NLM_F_CAPPED, then attributes.
 	skip := 4 + headerLen
 	if h.Flags&unix.NLM_F_CAPPED == 0 && len(data) >= 8 {
-		skip = 4 + align(int(binary.NativeEndian.Uint32(data[4:])))
+		skip = 4 + Align(int(binary.NativeEndian.Uint32(data[4:])))
 	}
 	if skip < 4 || skip > len(data) {
 		return err
 	}
 	var text string
-	attributes(data[skip:], func(kind uint16, value []byte) {
+	Attributes(data[skip:], func(kind uint16, value []byte) {
 		if kind == nlmsgerrAttrMsg {
-			text = cString(value)
+			text = CString(value)
 		}
 	})
 	if text == "" {
 		return err
 	}
 	return fmt.Errorf("%w (%s)", err, text)
+}
+
+// Attributes calls each with the attributes in b. What does not parse ends
+// the walk: the kernel does not send such.
+func Attributes(b []byte, each func(kind uint16, value []byte)) {
+	for len(b) >= unix.SizeofRtAttr {
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtAttr || n > len(b) {
+			return
+		}
+		kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+		each(kind, b[unix.SizeofRtAttr:n])
+		b = b[min(Align(n), len(b)):]
+	}
+}
+
+// CString is the text in b up to the byte 0 that ends it.
+func CString(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
 }
