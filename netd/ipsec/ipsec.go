@@ -14,8 +14,10 @@ package ipsec
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -45,6 +47,9 @@ type Want struct {
 	Encapsulate bool
 	// PSKFile is the file with the pre-shared key.
 	PSKFile string
+	// Hold leaves what is there of other peers: the peers are those of an
+	// earlier time, and somebody may have joined since.
+	Hold bool
 }
 
 // A Peer is another node.
@@ -79,15 +84,12 @@ func For(node wanted.Node, network profiles.Network, peers []wanted.Peer) Want {
 // IsZero reports whether no IPsec is wanted.
 func (w Want) IsZero() bool { return !w.Local.IsValid() }
 
-// A Connection is what charon is told about one peer.
+// A Connection is what charon is to know of one peer.
 type Connection struct {
 	// Name is different for every connection that differs in anything, so
 	// that charon's list of names tells all that netd has to compare.
 	Name string
-	// Address is the peer's.
-	Address netip.Addr
-	// Settings are as of swanctl.conf(5), section connections.
-	Settings *vici.Section
+	Peer Peer
 }
 
 // connectionPrefix begins the name of every connection of netd's.
@@ -96,19 +98,28 @@ const connectionPrefix = "weft-"
 // Connections are the connections wanted, one for each peer in their order.
 func (w Want) Connections() []Connection {
 	list := make([]Connection, len(w.Peers))
+	var text []byte
 	for i, p := range w.Peers {
-		list[i] = w.connection(p)
+		// Names of another make would have charon load all of them again after
+		// an update of netd.
+		text = w.Local.AppendTo(append(text[:0], "1 "...))
+		text = w.Subnet.AppendTo(append(text, ' '))
+		text = p.Address.AppendTo(append(text, ' '))
+		text = p.Subnet.AppendTo(append(text, ' '))
+		text = append(append(append(text, ' '), w.ESP...), ' ')
+		sum := sha256.Sum256(strconv.AppendBool(text, w.Encapsulate))
+		text = p.Subnet.AppendTo(append(text[:0], connectionPrefix...))
+		text = hex.AppendEncode(append(text, '-'), sum[:4])
+		list[i] = Connection{Name: string(text), Peer: p}
 	}
 	return list
 }
 
-// connection is the connection to a peer.
-func (w Want) connection(p Peer) Connection {
-	sum := sha256.Sum256(fmt.Appendf(nil, "1 %s %s %s %s %s %v", w.Local, w.Subnet, p.Address, p.Subnet, w.ESP, w.Encapsulate))
-	name := fmt.Sprintf("%s%s-%x", connectionPrefix, p.Subnet, sum[:4])
+// Settings returns what charon is told of a connection, as of swanctl.conf(5),
+// section connections. What all connections have in common is made once.
+func (w Want) Settings() func(Connection) *vici.Section {
 	child := new(vici.Section).
 		List("local_ts", w.Subnet.String()).
-		List("remote_ts", p.Subnet.String()).
 		List("esp_proposals", w.ESP).
 		Set("mode", "tunnel").
 		Set("reqid", strconv.Itoa(ReqID)).
@@ -118,10 +129,9 @@ func (w Want) connection(p Peer) Connection {
 		// not there is started by charon itself.
 		Set("start_action", "none").
 		Set("dpd_action", "restart")
-	settings := new(vici.Section).
+	connection := new(vici.Section).
 		Set("version", "2").
 		List("local_addrs", w.Local.String()).
-		List("remote_addrs", p.Address.String()).
 		List("proposals", proposals...).
 		Set("encap", yesNo(w.Encapsulate)).
 		// Nodes do not move, and what this brings would send IKE to port 4500.
@@ -129,9 +139,13 @@ func (w Want) connection(p Peer) Connection {
 		Set("dpd_delay", "30s").
 		Set("keyingtries", "0"). // for ever
 		Add("local", new(vici.Section).Set("auth", "psk")).
-		Add("remote", new(vici.Section).Set("auth", "psk")).
-		Add("children", new(vici.Section).Add(name, child))
-	return Connection{Name: name, Address: p.Address, Settings: settings}
+		Add("remote", new(vici.Section).Set("auth", "psk"))
+	return func(c Connection) *vici.Section {
+		own := child.Clone().List("remote_ts", c.Peer.Subnet.String())
+		return connection.Clone().
+			List("remote_addrs", c.Peer.Address.String()).
+			Add("children", new(vici.Section).Add(c.Name, own))
+	}
 }
 
 func yesNo(b bool) string {
@@ -164,6 +178,8 @@ type Policy struct {
 	Src, Dst netip.Prefix
 	// From and To are the ends of the tunnel.
 	From, To netip.Addr
+	// Index is the kernel's number for one that was found there.
+	Index uint32
 }
 
 // Policies are the kernel's policies wanted: for each peer one for what is
@@ -171,20 +187,43 @@ type Policy struct {
 func (w Want) Policies() []Policy {
 	list := make([]Policy, 0, 3*len(w.Peers))
 	for _, p := range w.Peers {
-		list = append(list,
-			Policy{Out, w.Subnet, p.Subnet, w.Local, p.Address},
-			Policy{In, p.Subnet, w.Subnet, p.Address, w.Local},
-			Policy{Forward, p.Subnet, w.Subnet, p.Address, w.Local})
+		list = append(list, w.policy(p, Out), w.policy(p, In), w.policy(p, Forward))
 	}
 	return list
+}
+
+// policy is the one for a peer and a direction.
+func (w Want) policy(p Peer, d Direction) Policy {
+	if d == Out {
+		return Policy{Direction: d, Src: w.Subnet, Dst: p.Subnet, From: w.Local, To: p.Address}
+	}
+	return Policy{Direction: d, Src: p.Subnet, Dst: w.Subnet, From: p.Address, To: w.Local}
+}
+
+// Joined are the peers of w that were not there before, if joining is all
+// that makes w another than before.
+func (w Want) Joined(before Want) (joined []Peer, only bool) {
+	was := before.Peers
+	if !before.sameNode(w) {
+		return nil, false
+	}
+	for _, p := range w.Peers {
+		if len(was) > 0 && was[0] == p {
+			was = was[1:]
+		} else {
+			joined = append(joined, p)
+		}
+	}
+	return joined, len(was) == 0
+}
+
+// sameNode reports whether two differ in their peers only.
+func (w Want) sameNode(other Want) bool {
+	w.Peers, other.Peers = nil, nil
+	return reflect.DeepEqual(w, other)
 }
 
 // String describes the policy for logs.
 func (p Policy) String() string {
 	return fmt.Sprintf("policy %s %s to %s (%s to %s)", p.Direction, p.Src, p.Dst, p.From, p.To)
-}
-
-// selector is what can be in the kernel only once.
-func (p Policy) selector() Policy {
-	return Policy{Direction: p.Direction, Src: p.Src, Dst: p.Dst}
 }

@@ -1,6 +1,10 @@
 package ipsec
 
-import "strings"
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
 
 // A Have is what was found.
 type Have struct {
@@ -66,30 +70,39 @@ func (s Steps) Changes() int {
 func Plan(want Want, have Have, early func(Connection) bool) Steps {
 	var s Steps
 	s.planPolicies(want, have)
+	s.planCharon(want, have, early)
+	return s
+}
+
+// planCharon compares what charon has.
+func (s *Steps) planCharon(want Want, have Have, early func(Connection) bool) {
 	connections := want.Connections()
-	s.planConnections(connections, have)
-	wanted, live := map[string]bool{}, map[string]bool{}
+	wanted := make(map[string]bool, len(connections)) // and whether it is live
 	for _, c := range connections {
-		wanted[c.Name] = true
+		wanted[c.Name] = false
+	}
+	s.planConnections(connections, wanted, have)
+	if want.Hold {
+		s.Unload = nil
 	}
 	for _, sa := range have.SAs {
-		if !wanted[sa.Name] {
+		live, is := wanted[sa.Name]
+		if !is {
 			// A peer that has not said yet who it is has no connection's name.
-			if !sa.Closing && strings.HasPrefix(sa.Name, connectionPrefix) {
+			if !want.Hold && !sa.Closing && strings.HasPrefix(sa.Name, connectionPrefix) {
 				s.EndSAs = append(s.EndSAs, sa.ID)
 			}
 			continue
 		}
 		carries, dead := sa.judge(have.SPIs)
 		s.EndChildren = append(s.EndChildren, dead...)
-		live[sa.Name] = live[sa.Name] || carries
+		wanted[sa.Name] = live || carries
 	}
 	for _, c := range connections {
-		if !live[c.Name] && !early(c) {
+		if !wanted[c.Name] && !early(c) {
 			s.Initiate = append(s.Initiate, c.Name)
 		}
 	}
-	return s
 }
 
 // judge tells whether an association carries packets or is about to, and
@@ -114,39 +127,59 @@ func (sa SA) judge(spis map[uint32]bool) (carries bool, dead []string) {
 // planPolicies compares policies. One for the same packets is replaced in one
 // step, so that they are protected all the time.
 func (s *Steps) planPolicies(want Want, have Have) {
-	found := map[Policy]Policy{}
-	for _, p := range have.Policies {
-		found[p.selector()] = p
+	peers := make(map[netip.Prefix]int, len(want.Peers)) // by subnet
+	for i, p := range want.Peers {
+		peers[p.Subnet] = i
 	}
-	for _, p := range want.Policies() {
-		if there, ok := found[p.selector()]; !ok || there != p {
-			s.SetPolicies = append(s.SetPolicies, p)
+	const directions = int(Forward) + 1
+	right := make([]bool, directions*len(want.Peers))
+	missing := len(right)
+	for _, p := range have.Policies {
+		remote := p.Src
+		if p.Direction == Out {
+			remote = p.Dst
 		}
-		delete(found, p.selector())
-	}
-	for _, p := range have.Policies {
-		if _, left := found[p.selector()]; left {
+		i, known := peers[remote]
+		if !known {
 			s.DropPolicies = append(s.DropPolicies, p)
+			continue
+		}
+		wanted := want.policy(want.Peers[i], p.Direction)
+		if p.Src != wanted.Src || p.Dst != wanted.Dst {
+			s.DropPolicies = append(s.DropPolicies, p)
+			continue
+		}
+		if n := directions*i + int(p.Direction); !right[n] && p.From == wanted.From && p.To == wanted.To {
+			right[n] = true
+			missing--
+		}
+	}
+	if want.Hold {
+		s.DropPolicies = nil
+	}
+	s.SetPolicies = slices.Grow(s.SetPolicies, missing)
+	for i, peer := range want.Peers {
+		for _, d := range []Direction{Out, In, Forward} {
+			if !right[directions*i+int(d)] {
+				s.SetPolicies = append(s.SetPolicies, want.policy(peer, d))
+			}
 		}
 	}
 }
 
 // planConnections compares connections by their names, which tell all.
-func (s *Steps) planConnections(connections []Connection, have Have) {
+func (s *Steps) planConnections(connections []Connection, wanted map[string]bool, have Have) {
 	loaded := make(map[string]bool, len(have.Connections))
 	for _, name := range have.Connections {
 		loaded[name] = true
-	}
-	wanted := make(map[string]bool, len(connections))
-	for _, c := range connections {
-		wanted[c.Name] = true
-		if !loaded[c.Name] {
-			s.Load = append(s.Load, c)
+		if _, is := wanted[name]; !is {
+			s.Unload = append(s.Unload, name)
 		}
 	}
-	for _, name := range have.Connections {
-		if !wanted[name] {
-			s.Unload = append(s.Unload, name)
+	s.Load = slices.Grow(s.Load, max(0, len(connections)-len(loaded)))
+	for _, c := range connections {
+		if !loaded[c.Name] {
+			s.Load = append(s.Load, c)
 		}
 	}
 }

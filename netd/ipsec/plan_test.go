@@ -104,6 +104,7 @@ func TestStepsLeadFromWhatIsToWhatShouldBe(t *testing.T) {
 		{"all there", both, settled(both), 0, 0, 0, 0, 0, 0, 0},
 		{"a peer too many", one, settled(both), 0, 0, 0, 1, 0, 1, 3},
 		{"one peer more", both, settled(one), 3, 1, 1, 0, 0, 0, 0},
+		{"a peer too many, of an earlier time", held(one), settled(both), 0, 0, 0, 0, 0, 0, 0},
 		{"nothing wanted", Want{}, settled(both), 0, 0, 0, 2, 0, 2, 6},
 		{"policy gone", one, edit(settled(one), func(h *Have) { h.Policies = h.Policies[1:] }), 1, 0, 0, 0, 0, 0, 0},
 		{"policy to another host", one, edit(settled(one), func(h *Have) { h.Policies[0].To = three.Address }), 1, 0, 0, 0, 0, 0, 0},
@@ -133,7 +134,7 @@ func TestStepsLeadFromWhatIsToWhatShouldBe(t *testing.T) {
 // Two nodes that miss each other do not both begin at once.
 func TestNodeWithTheHigherAddressWaitsForTheOther(t *testing.T) {
 	now := time.Unix(1000, 0)
-	missing := newlyMissing{want: testWant(two), now: now, again: func() {}, still: map[string]time.Time{}}
+	missing := newlyMissing{local: testWant().Local, now: now, still: map[string]time.Time{}}
 	if missing.is(testWant(two).Connections()[0]) {
 		t.Error("the lower address waits")
 	}
@@ -143,14 +144,26 @@ func TestNodeWithTheHigherAddressWaitsForTheOther(t *testing.T) {
 		after time.Duration
 		waits bool
 	}{{0, true}, {patience - 1, true}, {patience, false}, {2 * patience, false}} {
-		missing = newlyMissing{want: want, now: now.Add(c.after), again: func() {}, since: missing.still, still: map[string]time.Time{}}
+		missing = newlyMissing{local: want.Local, now: now.Add(c.after), since: missing.still, still: map[string]time.Time{}}
 		if got := missing.is(want.Connections()[0]); got != c.waits {
 			t.Errorf("after %v: waits %v", c.after, got)
 		}
 	}
 }
 
+func held(w Want) Want {
+	w.Hold = true
+	return w
+}
+
 func edit(h Have, change func(*Have)) Have {
 	change(&h)
 	return h
+}
+
+// A netd that is updated finds its connections by their names.
+func TestNamesOfConnectionsStay(t *testing.T) {
+	if got := testWant(two).Connections()[0].Name; got != "weft-10.244.2.0/24-b1e97761" {
+		t.Errorf("name is %s; charon would load all connections again after an update", got)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -89,7 +90,13 @@ func (e *Engine) watchCharon(ctx context.Context, w *watch) {
 // listen takes charon's events until it goes, and reports whether there were
 // any.
 func (e *Engine) listen(ctx context.Context, charon *vici.Conn) (heard bool) {
-	for event, err := range charon.Events(ctx, "log", "ike-updown", "child-updown") {
+	names := []string{"ike-updown", "child-updown"}
+	if e.log.Enabled(ctx, slog.LevelDebug) {
+		// charon has a line for each connection it is told, and to pass that
+		// on costs it more than the connection does.
+		names = append(names, "log")
+	}
+	for event, err := range charon.Events(ctx, names...) {
 		if err != nil {
 			if ctx.Err() == nil {
 				e.log.Warn("charon went", "error", err)

@@ -42,20 +42,28 @@ type element struct {
 
 // Set adds a value. It returns the section, for the next call.
 func (s *Section) Set(name, value string) *Section {
-	s.elements = append(s.elements, element{kind: keyValue, name: name, values: []string{value}})
-	return s
+	return s.add(element{kind: keyValue, name: name, values: []string{value}})
 }
 
 // List adds a list.
 func (s *Section) List(name string, values ...string) *Section {
-	s.elements = append(s.elements, element{kind: listStart, name: name, values: values})
-	return s
+	return s.add(element{kind: listStart, name: name, values: values})
 }
 
 // Add adds a section.
 func (s *Section) Add(name string, section *Section) *Section {
-	s.elements = append(s.elements, element{kind: sectionStart, name: name, section: section})
+	return s.add(element{kind: sectionStart, name: name, section: section})
+}
+
+func (s *Section) add(e element) *Section {
+	s.elements = append(s.elements, e)
 	return s
+}
+
+// Clone is a section to which more can be added without changing s.
+func (s *Section) Clone() *Section {
+	const more = 2
+	return &Section{append(make([]element, 0, len(s.elements)+more), s.elements...)}
 }
 
 // find is the first element of a kind by its name, or nil.
@@ -109,11 +117,7 @@ func (s *Section) Sections() iter.Seq2[string, *Section] {
 	}
 }
 
-// encode is the section on the wire.
-func (s *Section) encode() ([]byte, error) {
-	return s.appendTo(nil, 0)
-}
-
+// appendTo appends the section to b as it is on the wire.
 func (s *Section) appendTo(b []byte, depth int) (_ []byte, err error) {
 	if s == nil {
 		return b, nil

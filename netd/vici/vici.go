@@ -61,6 +61,7 @@ type Conn struct {
 
 	mu     sync.Mutex
 	broken error
+	out    []byte // what was sent last
 }
 
 // Dial connects to charon's unix socket.
@@ -195,11 +196,7 @@ func (c *Conn) during(ctx context.Context, talk func() error) error {
 // call sends a command and reads up to its answer; event takes the events
 // that come before it.
 func (c *Conn) call(command string, request *Section, event func(string, *Section)) (*Section, error) {
-	message, err := request.encode()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", command, err)
-	}
-	if err := c.write(cmdRequest, command, message); err != nil {
+	if err := c.write(cmdRequest, command, request); err != nil {
 		return nil, fmt.Errorf("%s: %w", command, err)
 	}
 	for {
@@ -256,18 +253,22 @@ func (c *Conn) register(kind byte, event string) error {
 }
 
 // write sends a packet with a name.
-func (c *Conn) write(kind byte, name string, message []byte) error {
+func (c *Conn) write(kind byte, name string, message *Section) error {
 	if name == "" || len(name) > maxName {
 		return fmt.Errorf("name of %d bytes; VICI takes 1 to %d", len(name), maxName)
 	}
-	size := 2 + len(name) + len(message)
+	out := append(c.out[:0], 0, 0, 0, 0, kind, byte(len(name)))
+	out, err := message.appendTo(append(out, name...), 0)
+	if err != nil {
+		return err
+	}
+	c.out = out
+	size := len(out) - 4
 	if size > MaxPacket {
 		return fmt.Errorf("packet of %d bytes; charon takes %d", size, MaxPacket)
 	}
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+size), uint32(size))
-	b = append(b, kind, byte(len(name)))
-	b = append(append(b, name...), message...)
-	_, err := c.conn.Write(b)
+	binary.BigEndian.PutUint32(out, uint32(size))
+	_, err = c.conn.Write(out)
 	return err
 }
 

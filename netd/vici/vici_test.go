@@ -24,7 +24,7 @@ func TestExampleOfTheSpecificationIsReadAndWritten(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("read %+v, %v", got, err)
 	}
-	out, err := want.encode()
+	out, err := want.appendTo(nil, 0)
 	if err != nil || string(out) != string(example) {
 		t.Errorf("written %q, %v", out, err)
 	}
@@ -34,6 +34,19 @@ func TestExampleOfTheSpecificationIsReadAndWritten(t *testing.T) {
 	}
 	if _, there := got.Section("none").Section("at all").Get("anything"); there {
 		t.Error("there is something in a section that does not exist")
+	}
+}
+
+func TestCloneOfASectionIsOnesOwn(t *testing.T) {
+	s := new(Section).Set("a", "1")
+	one, other := s.Clone().Set("b", "2"), s.Clone().Set("b", "3")
+	for want, section := range map[string]*Section{"2": one, "3": other, "": s} {
+		if got, _ := section.Get("b"); got != want {
+			t.Errorf("b is %q, want %q", got, want)
+		}
+		if a, _ := section.Get("a"); a != "1" {
+			t.Errorf("a is %q", a)
+		}
 	}
 }
 
@@ -62,7 +75,7 @@ func TestTooLongThingsAreNotSent(t *testing.T) {
 		"name":  new(Section).Set(strings.Repeat("n", 256), ""),
 		"value": new(Section).List("l", strings.Repeat("v", 65536)),
 	} {
-		if _, err := s.encode(); err == nil {
+		if _, err := s.appendTo(nil, 0); err == nil {
 			t.Errorf("%s: encoded", name)
 		}
 	}
@@ -168,7 +181,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		out, err := s.encode()
+		out, err := s.appendTo(nil, 0)
 		if err != nil || string(out) != string(message) {
 			t.Errorf("%q was read and is written as %q, %v", message, out, err)
 		}
