@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +34,10 @@ type engines struct {
 
 	mu   sync.Mutex
 	next *reconcile.Snapshot
-	err  error
+	// begun says that the engine has done, or tried, what a node that was
+	// otherwise ready needs; err is what is wrong.
+	begun bool
+	err   error
 }
 
 func newEngines(log *slog.Logger, build, left func(profiles.Backend) engine) *engines {
@@ -42,7 +47,10 @@ func newEngines(log *slog.Logger, build, left func(profiles.Backend) engine) *en
 // set gives the engine what the reconciler knows.
 func (e *engines) set(s reconcile.Snapshot) {
 	e.mu.Lock()
-	news := e.next == nil || changes(*e.next, s)
+	if e.next != nil && backendOf(*e.next) != backendOf(s) {
+		e.begun = false
+	}
+	news := e.next == nil || changes(*e.next, s) || !e.begun
 	e.next = &s
 	e.mu.Unlock()
 	if news {
@@ -52,9 +60,12 @@ func (e *engines) set(s reconcile.Snapshot) {
 
 // changes reports whether an engine has something to do after a snapshot.
 func changes(was, is reconcile.Snapshot) bool {
-	return !reflect.DeepEqual(was.Node, is.Node) || !reflect.DeepEqual(was.Peers, is.Peers) ||
+	return was.StoreAnswered != is.StoreAnswered || was.Kept != is.Kept || (was.ReadError == nil) != (is.ReadError == nil) ||
+		!reflect.DeepEqual(was.Node, is.Node) || !slices.Equal(was.Peers, is.Peers) ||
 		!reflect.DeepEqual(was.Config.Network.Backend, is.Config.Network.Backend)
 }
+
+func backendOf(s reconcile.Snapshot) string { return s.Config.Network.Backend.Canonical() }
 
 func (e *engines) poke() {
 	select {
@@ -67,10 +78,13 @@ func (e *engines) poke() {
 func (e *engines) problems() []error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.err == nil {
-		return nil
+	switch {
+	case e.err != nil:
+		return []error{e.err}
+	case e.next != nil && hasEngine(e.next.Config.Network.Backend) && !e.begun:
+		return []error{fmt.Errorf("backend %s is being set up", backendOf(*e.next))}
 	}
-	return []error{e.err}
+	return nil
 }
 
 // run works until ctx ends; then it leaves everything as it is.
@@ -99,12 +113,12 @@ func (e *engines) run(ctx context.Context) {
 		if s == nil {
 			continue
 		}
-		if wanted := s.Config.Network.Backend.Canonical(); wanted != kind {
+		if wanted := backendOf(*s); wanted != kind {
 			if kind == "" {
 				now = e.left(s.Config.Network.Backend)
 			}
 			if now != nil { // it removes what it made: the snapshot asks for another
-				e.note(now.Ensure(*s))
+				e.note(*s, now.Ensure(*s))
 			}
 			stop()
 			now, kind, stop = e.build(s.Config.Network.Backend), wanted, func() {}
@@ -115,17 +129,17 @@ func (e *engines) run(ctx context.Context) {
 			}
 		}
 		if now == nil {
-			e.note(nil)
+			e.note(*s, nil)
 			timer.Reset(time.Hour)
 			continue
 		}
 		if err := now.Ensure(*s); err != nil {
-			e.note(err)
+			e.note(*s, err)
 			retry = min(max(2*retry, engineRetryMin), engineRetryMax)
 			timer.Reset(retry)
 			continue
 		}
-		e.note(nil)
+		e.note(*s, nil)
 		retry = 0
 		timer.Reset(engineVerify)
 	}
@@ -151,11 +165,13 @@ func (e *engines) hear(ctx context.Context, news iter.Seq2[struct{}, error]) {
 	}
 }
 
-// note keeps what is wrong now, and logs what is news.
-func (e *engines) note(err error) {
+// note keeps what is wrong now, after something was done for a snapshot, and
+// logs what is news.
+func (e *engines) note(s reconcile.Snapshot, err error) {
+	ready, _ := s.Ready()
 	e.mu.Lock()
 	was := e.err
-	e.err = err
+	e.err, e.begun = err, e.begun || ready && backendOf(s) == backendOf(*e.next)
 	e.mu.Unlock()
 	switch {
 	case err != nil && (was == nil || was.Error() != err.Error()):

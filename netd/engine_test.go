@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -64,9 +65,14 @@ func receiveAfter(t *testing.T, from chan string, before, want string) {
 	}
 }
 
-// withBackend is a snapshot of a network with a backend.
+// withBackend is a snapshot of a node that is ready but for the engine of its
+// backend.
 func withBackend(kind string) reconcile.Snapshot {
-	return reconcile.Snapshot{Config: reconcile.Config{Network: profiles.Network{Backend: profiles.Backend{Type: kind}}}}
+	pods := netip.MustParsePrefix("10.244.0.0/16")
+	s := reconcile.Snapshot{StoreAnswered: true, Config: reconcile.Config{
+		Network: profiles.Network{Pods: []netip.Prefix{pods}, Backend: profiles.Backend{Type: kind}}}}
+	s.Node.IPv4 = netip.MustParsePrefix("10.244.1.0/24")
+	return s
 }
 
 // running runs fake as the engine of ipsec; left says that an earlier netd
@@ -124,6 +130,55 @@ func TestAnEngineThatFailsIsToldAndTriedAgain(t *testing.T) {
 	})
 	receive(t, fake.asked) // again, by itself
 	nstest.Eventually(t, 5*time.Second, "no problem", func() error { return errors.Join(e.problems()...) })
+}
+
+func TestNodeIsNotReadyBeforeTheEngineHasDoneItsPart(t *testing.T) {
+	fake := newFakeEngine()
+	fake.asked = make(chan string) // each Ensure waits until it is received
+	e := running(t, fake, false)
+	waiting := withBackend("ipsec")
+	waiting.StoreAnswered = false
+	e.set(waiting)
+	receive(t, fake.asked)
+	e.set(withBackend("ipsec")) // no other peers, but now all of them are known
+	if len(e.problems()) == 0 {
+		t.Error("no problem before the engine has seen the store's answer")
+	}
+	receive(t, fake.asked)
+	nstest.Eventually(t, 5*time.Second, "no problem", func() error { return errors.Join(e.problems()...) })
+	e.set(withBackend("vxlan"))
+	receive(t, fake.asked)
+	nstest.Eventually(t, 5*time.Second, "no problem with a backend that has no engine", func() error { return errors.Join(e.problems()...) })
+}
+
+// An earlier netd's policies and connections carry packets while nobody knows
+// yet who the peers are.
+func TestIPsecIsLeftAloneAsLongAsPeersAreNotKnown(t *testing.T) {
+	known := withBackend("ipsec")
+	known.Node.Underlay.IPv4.Address = netip.MustParseAddr("10.0.0.1")
+	for name, c := range map[string]struct {
+		change func(*reconcile.Snapshot)
+		known  bool
+	}{
+		"all is known":              {func(*reconcile.Snapshot) {}, true},
+		"the store is silent":       {func(s *reconcile.Snapshot) { s.StoreAnswered = false }, false},
+		"no pass was made":          {func(s *reconcile.Snapshot) { s.ReadError = errors.New("interrupted") }, false},
+		"the node has no subnet":    {func(s *reconcile.Snapshot) { s.Node.IPv4 = netip.Prefix{} }, false},
+		"the node has no address":   {func(s *reconcile.Snapshot) { s.Node.Underlay.IPv4.Address = netip.Addr{} }, false},
+		"the backend is another":    {func(s *reconcile.Snapshot) { s.Config.Network.Backend.Type = "vxlan" }, true},
+		"another, the store silent": {func(s *reconcile.Snapshot) { *s = withBackend("vxlan"); s.StoreAnswered = false }, true},
+	} {
+		s := known
+		c.change(&s)
+		want, known := ipsecWant(s)
+		if known != c.known || known && want.IsZero() != (s.Config.Network.Backend.Type != "ipsec") {
+			t.Errorf("%s: known %v, want %+v", name, known, want)
+		}
+	}
+	known.Kept = true
+	if want, _ := ipsecWant(known); !want.Hold {
+		t.Error("what is there of peers is not held although their leases are those of an earlier time")
+	}
 }
 
 func TestASnapshotThatChangesNothingWakesNoEngine(t *testing.T) {

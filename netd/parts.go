@@ -74,13 +74,30 @@ type engine interface {
 type ipsecEngine struct{ *ipsec.Engine }
 
 func (e ipsecEngine) Ensure(s reconcile.Snapshot) error {
-	_, err := e.Engine.Ensure(ipsec.For(s.Node, s.Config.Network, s.Peers))
+	want, known := ipsecWant(s)
+	if !known {
+		return nil
+	}
+	_, err := e.Engine.Ensure(want)
 	return err
 }
 
+// ipsecWant is what a snapshot asks of backend ipsec. It is not known before the
+// store has answered and a pass was made of it, and while the node has no address
+// or no subnet: what an earlier netd has left carries packets until then, and no
+// peers are not the same as peers that nobody has told of.
+func ipsecWant(s reconcile.Snapshot) (want ipsec.Want, known bool) {
+	want = ipsec.For(s.Node, s.Config.Network, s.Peers)
+	want.Hold = s.Kept
+	return want, !hasEngine(s.Config.Network.Backend) || s.StoreAnswered && s.ReadError == nil && !want.IsZero()
+}
+
+// hasEngine reports whether a backend needs an engine.
+func hasEngine(b profiles.Backend) bool { return b.Canonical() == profiles.BackendIPsec }
+
 // newEngine is the engine of a backend; nil for those that need none.
 func newEngine(b profiles.Backend, log *slog.Logger, now func() time.Time) engine {
-	if b.Canonical() == profiles.BackendIPsec {
+	if hasEngine(b) {
 		return ipsecEngine{ipsec.New(ipsec.DefaultDir, log.With("backend", b.Type), now)}
 	}
 	if err := ipsec.Remove(ipsec.DefaultDir, log); err != nil {
@@ -92,7 +109,7 @@ func newEngine(b profiles.Backend, log *slog.Logger, now func() time.Time) engin
 // leftEngine is the engine of an earlier backend whose files are still there;
 // nil when nothing was left.
 func leftEngine(inUse profiles.Backend, log *slog.Logger, now func() time.Time) engine {
-	if inUse.Canonical() == profiles.BackendIPsec {
+	if hasEngine(inUse) {
 		return nil // it takes over what it finds
 	}
 	if _, err := os.Stat(ipsec.DefaultDir); err != nil {

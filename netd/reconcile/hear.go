@@ -93,7 +93,7 @@ func (l *Loop) take(u update) {
 		l.todo.want = true
 	}
 	l.leases, l.kept = u.Apply(l.leases), u.Kept
-	l.state.StoreAnswered = true
+	l.state.StoreAnswered, l.state.Kept = true, u.Kept
 }
 
 // onlyJoined are the leases of u, if all they do is to join those there are.

@@ -45,8 +45,9 @@ type Snapshot struct {
 	Keep []wanted.Kind
 	// Refusals are the leases that are not honoured.
 	Refusals []wanted.Refusal
-	// StoreAnswered says that the store has delivered its leases.
-	StoreAnswered bool
+	// StoreAnswered says that the store has delivered its leases, Kept that
+	// they are those kept on disk of an earlier time.
+	StoreAnswered, Kept bool
 	// StoreError is what is wrong with the store now.
 	StoreError error
 	// Waiting says for each family that has no underlay what it waits for.
