@@ -121,6 +121,9 @@ func newNode(t testing.TB, program string, s *etcdtest.Server, k kind, rtt time.
 	c := netdtest.New(t, netdtest.Config{Program: program, Etcd: s, Nodes: 1, IPv6: k.dual, RTT: rtt,
 		Change: func(_ int, c *profiles.Netd) {
 			c.Network.Backend = profiles.Backend{Type: k.backend}
+			if k == ipsecKind {
+				c.Network.Backend.PSKFile = writePSK(t)
+			}
 			c.Network.Pods = []netip.Prefix{netip.MustParsePrefix("10.128.0.0/9")}
 			c.Network.SubnetLength.IPv4 = 26
 			if k.dual {
@@ -250,7 +253,7 @@ type subject struct {
 	*netdtest.Node
 	kind  kind
 	ready chan time.Time
-	heard chan int // numbers of routes that came or went
+	heard <-chan int // numbers of routes that came or went
 }
 
 // notify listens for what netd tells the service manager.
@@ -295,9 +298,16 @@ func (x *subject) startAndWait(t testing.TB) time.Duration {
 // listen counts the routes that come and go.
 func (x *subject) listen(t testing.TB) {
 	t.Helper()
+	x.heard = x.hear(t, unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+}
+
+// hear delivers how many messages the kernel sends to groups of a netlink
+// family.
+func (x *subject) hear(t testing.TB, family int, groups ...uint) <-chan int {
+	t.Helper()
 	var events *nl.NetlinkSocket
 	err := x.Do(func() (err error) {
-		events, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+		events, err = nl.Subscribe(family, groups...)
 		return err
 	})
 	if err == nil {
@@ -307,37 +317,50 @@ func (x *subject) listen(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(events.Close)
-	x.heard = make(chan int, 1<<16)
+	heard := make(chan int, 1<<16)
 	go func() {
 		for {
 			messages, _, err := events.Receive()
 			if err != nil {
 				return
 			}
-			x.heard <- len(messages)
+			heard <- len(messages)
 		}
 	}()
+	return heard
 }
 
 // change does something and returns how long it took from then until so many
 // routes have come or gone.
 func (x *subject) change(t testing.TB, routes int, do func()) time.Duration {
 	t.Helper()
-	for len(x.heard) > 0 { // of before
-		<-x.heard
-	}
+	drain(x.heard) // of before
 	begin := time.Now()
 	do()
+	await(t, x.heard, routes)
+	return time.Since(begin)
+}
+
+// await waits until n messages have come.
+func await(t testing.TB, heard <-chan int, n int) {
+	t.Helper()
 	late := time.After(20 * time.Second)
-	for routes > 0 {
+	for n > 0 {
 		select {
-		case n := <-x.heard:
-			routes -= n
+		case more := <-heard:
+			n -= more
 		case <-late:
-			t.Fatalf("%d routes are still waited for", routes)
+			t.Fatalf("%d changes are still waited for", n)
 		}
 	}
-	return time.Since(begin)
+}
+
+// drain takes what has come, and tells how many messages that were.
+func drain(heard <-chan int) (n int) {
+	for len(heard) > 0 {
+		n += <-heard
+	}
+	return n
 }
 
 // routes counts the routes to peers.
@@ -363,37 +386,11 @@ func countLines(text, with string) int {
 // cpu is the CPU time netd has used.
 func (x *subject) cpu(t testing.TB) time.Duration {
 	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", x.Process().Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Fields 14 and 15, utime and stime, in hundredths of a second
-	// (proc_pid_stat(5)); the name in field 2 may hold spaces.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
-	user, err1 := strconv.Atoi(fields[11])
-	system, err2 := strconv.Atoi(fields[12])
-	if err1 != nil || err2 != nil {
-		t.Fatalf("%s", stat)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return cpuOf(t, x.Process().Process.Pid)
 }
 
-// memory is a line of /proc/PID/status, in MB.
+// memory is a line of netd's /proc/PID/status, in MB.
 func (x *subject) memory(t testing.TB, name string) float64 {
 	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", x.Process().Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(data)) {
-		if value, found := strings.CutPrefix(line, name+":"); found {
-			kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return float64(kb) * 1024 / 1e6
-		}
-	}
-	t.Fatalf("no %s", name)
-	return 0
+	return memoryOf(t, x.Process().Process.Pid, name)
 }

@@ -148,9 +148,14 @@ func request(kind int) *nl.NetlinkRequest {
 }
 
 // threadCPU is the CPU time of the calling thread.
-func threadCPU() time.Duration {
+func threadCPU() time.Duration { return rusage(unix.RUSAGE_THREAD) }
+
+// processCPU is the CPU time of this process.
+func processCPU() time.Duration { return rusage(unix.RUSAGE_SELF) }
+
+func rusage(who int) time.Duration {
 	var used unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_THREAD, &used) != nil {
+	if unix.Getrusage(who, &used) != nil {
 		return 0
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
