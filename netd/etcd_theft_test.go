@@ -125,6 +125,7 @@ func TestNodeThatMovesSaysThatItsPodsAreCutOff(t *testing.T) {
 	gateway := addresses[0].String()
 	gateway = gateway[:strings.LastIndex(gateway, ".")] + ".1"
 	x.Stop(t, unix.SIGTERM)
+	c.Etcd.Delete(t, key) // as its end does
 	c.Etcd.Put(t, key, thief)
 	x.Start(t)
 	nstest.Eventually(t, 10*time.Second, "that the pods are cut off", func() error {

@@ -169,9 +169,12 @@ func (s *Store) acquire(ctx context.Context, own lease.Lease, last subnets) (hel
 		s.mu.Unlock()
 		if before.key != "" && !moved(own, before.lease) {
 			w.last, w.stay = subnets{before.lease.IPv4.Subnet, before.lease.IPv6.Subnet}, true
-			if w.claimed, err = s.claim(ctx, t, own); err != nil {
-				return h, err
-			}
+			w.claimed, err = s.claim(ctx, t, own)
+		} else if before.key == "" {
+			w.claimed, err = s.claimLast(ctx, t, own, last)
+		}
+		if err != nil {
+			return h, err
 		}
 		c, err := choose(t.entries, t.pools, w)
 		if err != nil {

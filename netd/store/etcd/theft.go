@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -115,6 +116,42 @@ func (s *Store) claim(ctx context.Context, t table, own lease.Lease) (claimed st
 	s.config.Log.Warn("own lease: it is taken back", "key", e.key, "from", e.lease.Node, "uuid", e.lease.UUID, "address", refusal.Address)
 	e.etcd = held.etcd // not the other's, which may end
 	return e.key, nil
+}
+
+// claimLast is [Store.claim] for a process that has had no lease yet. That of
+// the subnets the node had last may have ended, so that whoever stands there
+// has it by right, unless etcd remembers that the key began as this node's:
+// then somebody has written over it while netd was not there.
+func (s *Store) claimLast(ctx context.Context, t table, own lease.Lease, last subnets) (claimed string, err error) {
+	key := s.dir() + last.name()
+	at := slices.IndexFunc(t.entries, func(e entry) bool { return e.key == key })
+	if at < 0 || !stranger(t.entries[at], own) || t.entries[at].modified == t.entries[at].created {
+		return "", nil
+	}
+	e := &t.entries[at]
+	page, err := s.client.Range(ctx, client.Range{From: key, Revision: e.created})
+	var answer *client.StatusError
+	if errors.As(err, &answer) {
+		return "", nil // it is compacted
+	}
+	if err != nil {
+		return "", fmt.Errorf("read what %s was: %w", key, err)
+	}
+	if len(page.KVs) != 1 {
+		return "", nil
+	}
+	if first := parseEntry(s.dir(), page.KVs[0]); first.bad != nil || stranger(first, own) {
+		return "", nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.mayTake() {
+		return "", nil
+	}
+	s.defended = append(s.defended, time.Now())
+	s.config.Log.Warn("own lease: it is taken back", "key", key, "from", e.lease.Node, "uuid", e.lease.UUID, "address", anyAddress(e.lease))
+	e.etcd = page.KVs[0].Lease // not the other's, which may end
+	return key, nil
 }
 
 // mayTake reports whether a lease that another node wrote over may be taken

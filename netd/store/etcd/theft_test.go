@@ -190,3 +190,29 @@ func TestDeletedLeaseIsWrittenBesideOneThatOverlaps(t *testing.T) {
 	}
 	x.until(t, "the other", func() bool { return len(x.leases) == 1 && x.err == nil })
 }
+
+// The same while netd was not there: what the key was first shows whose it is,
+// as long as etcd remembers. Afterwards a start takes another subnet.
+func TestLeaseWrittenOverWhileNetdWasDownIsTakenBack(t *testing.T) {
+	for _, forgotten := range []bool{false, true} {
+		s := etcdtest.Start(t)
+		x := newNode(t, s, 1, network(pods4)).publish(t, ownLease(1))
+		before := x.subnet(t, 1)
+		x.cancel()
+		own := s.All(t, dir)[0]
+		s.Put(t, own.Key, flannelStranger)
+		s.Put(t, own.Key, netdStranger)
+		if forgotten {
+			s.Compact(t)
+		}
+		again := newNode(t, s, 1, network(pods4), func(c *etcd.Config) {
+			c.Last = func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(before)} }
+		}).publish(t, ownLease(1))
+		if after := again.subnet(t, 1); (after == before) == forgotten {
+			t.Errorf("forgotten %t: the subnet is %s, was %s", forgotten, after, before)
+		}
+		if now := s.All(t, own.Key); !forgotten && now[0].Value != own.Value || now[0].Lease != own.Lease && !forgotten {
+			t.Errorf("etcd has %+v, had %+v", now, own)
+		}
+	}
+}
