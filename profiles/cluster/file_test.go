@@ -68,6 +68,24 @@ func TestKubernetesGivesOutSubnetsItself(t *testing.T) {
 	}
 }
 
+// etcd gives out subnets, but to a node that has one of its own.
+func TestNodesOnEtcdHaveTheSubnetsTheFileGivesAndNoOthers(t *testing.T) {
+	p, _, problems := profiles.Read("p.yaml", []byte(netdProfile+"  store: {type: etcd, etcd: {endpoints: [\"http://192.168.1.5:2379\"]}}\n"))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	c, _, _ := Read("home.yaml", []byte(three))
+	nodes, err := c.NodeFiles(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"[]", "[10.244.1.0/24 fd42:0:0:7::/64]", "[]"} {
+		if got := fmt.Sprint(nodes[i].Subnets); got != want || nodes[i].Peers != nil {
+			t.Errorf("%s has %s and peers %v, want %s", nodes[i].Hostname, got, nodes[i].Peers, want)
+		}
+	}
+}
+
 func TestNetworkThatIsFullIsRefused(t *testing.T) {
 	p, _, _ := profiles.Read("p.yaml", []byte("weft: profile/v1\nname: p\nnetwork:\n  pods: [10.244.0.0/23]\n  subnetLength: {ipv4: 25}\n  backend: {type: vxlan}\n"))
 	c := Cluster{Name: "home"}

@@ -15,10 +15,12 @@ import (
 //
 // Nodes that the file gives no subnet get the next free ones of the network,
 // in order; the first stays free as in flannel. A cluster with Kubernetes has
-// no subnets here: Kubernetes gives them out.
+// no subnets here: Kubernetes gives them out. So does etcd, but to nodes that
+// the file gives theirs.
 func (c Cluster) NodeFiles(p profiles.Profile) ([]profiles.Node, error) {
 	network := p.WithDefaults().Network
 	static := p.NetdOn() && network.Store.Type == profiles.StoreStatic
+	etcd := p.NetdOn() && network.Store.Type == profiles.StoreEtcd
 	nodes := make([]profiles.Node, len(c.Nodes))
 	places := c.places(p)
 	var peers []profiles.Peer
@@ -28,6 +30,9 @@ func (c Cluster) NodeFiles(p profiles.Profile) ([]profiles.Node, error) {
 			Weft: profiles.NodeVersion, Hostname: n.Name, Addresses: n.Addresses,
 			ExternalAddresses: n.ExternalAddresses, Links: n.Links,
 			Kubernetes: places[i],
+		}
+		if etcd {
+			nodes[i].Subnets = n.Subnets
 		}
 		if !static {
 			continue
