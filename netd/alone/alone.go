@@ -24,10 +24,12 @@ import (
 const name = "@weft-netd"
 
 // Tries of a name that is taken but has nobody behind it: its owner has just
-// ended, or begun and not got as far as listening.
+// begun and not got as far as listening (tries), or has ended and left it to a
+// child that is not its own program yet, which closes it (triesGone; execve(2)).
 const (
-	tries    = 10
-	tryEvery = 20 * time.Millisecond
+	tries     = 10
+	triesGone = 100
+	tryEvery  = 20 * time.Millisecond
 )
 
 // A Claim keeps other netds of this network namespace from running. It lasts
@@ -40,7 +42,7 @@ func Take(log *slog.Logger) (*Claim, error) { return take(name, log) }
 
 func take(name string, log *slog.Logger) (*Claim, error) {
 	var last error
-	for range tries {
+	for most, n := tries, 0; n < most; n++ {
 		l, err := net.Listen("unix", name)
 		if err == nil {
 			c := &Claim{listener: l}
@@ -52,6 +54,9 @@ func take(name string, log *slog.Logger) (*Claim, error) {
 		}
 		owner, err := OwnerOf(name)
 		switch {
+		case err == nil && owner.gone():
+			most = triesGone
+			err = fmt.Errorf("its owner, process %d, has ended", owner.PID)
 		case err == nil && owner.trusted():
 			return nil, &TakenError{owner}
 		case err == nil:
@@ -114,6 +119,10 @@ func (o Owner) String() string {
 
 // trusted reports whether the process can be a netd.
 func (o Owner) trusted() bool { return o.UID == 0 || o.UID == os.Geteuid() }
+
+// gone reports whether the process has ended, and somebody else has the socket
+// from it.
+func (o Owner) gone() bool { return o.PID != 0 && errors.Is(unix.Kill(o.PID, 0), unix.ESRCH) }
 
 // OwnerOf is the process that listens on the unix socket at path. When there
 // is none the error is ECONNREFUSED, or ENOENT.

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -98,4 +100,73 @@ func TestSocketOfNobodyHasNoOwner(t *testing.T) {
 	if _, err := OwnerOf(path); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("a socket that was left: %v", err)
 	}
+}
+
+// asOwner is the environment variable that makes the test binary take the name
+// in it, leave it to a child, and end.
+const asOwner = "WEFT_TEST_ALONE_OWNER"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(asOwner); name != "" {
+		if err := leave(name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// leave takes a name, leaves it to a child, and prints the child's number.
+func leave(name string) error {
+	listener, err := net.Listen("unix", name)
+	if err != nil {
+		return err
+	}
+	file, err := listener.(*net.UnixListener).File()
+	if err != nil {
+		return err
+	}
+	child := exec.Command("sleep", "60")
+	child.ExtraFiles = []*os.File{file}
+	if err := child.Start(); err != nil {
+		return err
+	}
+	fmt.Println(child.Process.Pid)
+	return nil
+}
+
+// A netd that is killed while it starts a program leaves the name, for a
+// moment, to a child that is not that program yet.
+func TestTheNameOfAnOwnerThatHasEndedIsWaitedFor(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), asOwner+"="+own(t))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Kill(child, unix.SIGKILL) })
+	owner, err := OwnerOf(own(t))
+	if err != nil || owner.PID != cmd.Process.Pid || !owner.gone() {
+		t.Fatalf("the owner is %+v (%v), gone %t; want process %d, gone", owner, err, owner.gone(), cmd.Process.Pid)
+	}
+	var claim *Claim
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		claim, err = take(own(t), slog.New(slog.DiscardHandler))
+		done <- err
+	}()
+	if err := unix.Kill(child, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || claim.listener == nil {
+		t.Fatalf("the name was not given back: %v", err)
+	}
+	claim.Close()
 }
