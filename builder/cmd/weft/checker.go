@@ -51,7 +51,7 @@ func (c checker) file(ctx context.Context, name string) (document.Problems, erro
 	data, err := document.ReadFile(name)
 	for _, number := range []syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR} {
 		if errors.Is(err, number) {
-			return document.Problems{{File: name, Message: number.Error()}}, nil
+			return document.Problems{{File: name, Message: number.Error(), Fix: fixPath + "; weft new writes a profile and a cluster file to begin with"}}, nil
 		}
 	}
 	if err != nil {

@@ -114,8 +114,12 @@ func TestTypingErrorsAreAnsweredWithTheWayOut(t *testing.T) {
 		{"build --profile vxlam", `there is no profile "vxlam"; did you mean vxlan?`},
 		{"plan --board ./none.yaml", "none.yaml: no such file or directory"},
 		{"plan --profile none.yaml", "none.yaml: no such file or directory"},
+		{"plan --profile none.yaml", "fix: correct the path"},
 		{"check none.yaml", "none.yaml: no such file or directory"},
+		{"check none.yaml", "weft new writes a profile and a cluster file to begin with"},
+		{"import none.yaml", "a K3s node has /etc/rancher/k3s/config.yaml"},
 		{"inspect none.img", "none.img: no such file or directory"},
+		{"inspect none.img", "fix: correct the path"},
 		{"run none.img", "there is no none.img; weft build makes images"},
 		{"build --mirror ftp://example.org/debian --out OUT", "scheme ftp is not supported"},
 	} {

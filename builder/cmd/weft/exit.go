@@ -47,11 +47,14 @@ func usage(format string, args ...any) error {
 	return inputError{fmt.Errorf(format, args...)}
 }
 
+// fixPath is what to do about a file that a person named and that is not there.
+const fixPath = "correct the path; it begins in this folder"
+
 // named marks err as a typing error when it says that a file a person named
 // is not there. Other faults of the disk stay what they are.
 func named(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return inputError{err}
+		return inputError{fmt.Errorf("%w\nfix: %s", err, fixPath)}
 	}
 	return err
 }

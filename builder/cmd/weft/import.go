@@ -133,7 +133,7 @@ func (a *app) sources(names []string) ([]importer.Source, error) {
 	for _, name := range names {
 		err := add(name)
 		if number := syscall.Errno(0); errors.As(err, &number) && slices.Contains([]syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR}, number) {
-			missing = append(missing, document.Problem{File: name, Message: number.Error()})
+			missing = append(missing, document.Problem{File: name, Message: number.Error(), Fix: fixPath + "; a K3s node has /etc/rancher/k3s/config.yaml"})
 			continue
 		}
 		if err != nil {
