@@ -125,6 +125,11 @@ func (f *files) run(ctx context.Context) {
 	if err != nil {
 		f.log.Error("files: changes are seen late", "error", err, "every", filesPoll)
 		verify = filesPoll
+	} else {
+		defer func(listener <-chan struct{}) {
+			for range listener { // until it has ended, too
+			}
+		}(heard)
 	}
 	timer := time.NewTimer(0) // what happened before it listened
 	defer timer.Stop()
