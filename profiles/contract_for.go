@@ -98,6 +98,11 @@ func netdModules(p Profile, c *collector) {
 	}
 	if p.Network.Backend.Canonical() == BackendWireGuard {
 		add("wireguard", "CONFIG_WIREGUARD", "network.backend.type", "packets between nodes are encrypted")
+		const reason = "while a key is replaced, packets take a second device by a routing table of its own"
+		c.symbol("network.backend.type", reason, "CONFIG_IP_MULTIPLE_TABLES")
+		if p.Network.HasIPv6() {
+			c.symbol("network.backend.type", reason, "CONFIG_IPV6_MULTIPLE_TABLES")
+		}
 	}
 	if p.Network.Backend.Type == BackendIPsec {
 		ipsecModules(p.Network.Backend, add)

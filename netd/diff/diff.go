@@ -17,7 +17,7 @@ type Verb string
 
 const (
 	// Create makes an object. Where the kernel has one with the same key
-	// (route: destination and metric; FDB entry: MAC; neighbour: IP;
+	// (route: destination, table and metric; FDB entry: MAC; neighbour: IP;
 	// WireGuard peer: public key), the new one takes its place in one step.
 	Create Verb = "create"
 	// Adjust changes settings of an existing link.
@@ -27,7 +27,7 @@ const (
 )
 
 // An Object is a [wanted.Link], [wanted.Address], [wanted.Route],
-// [wanted.FDBEntry], [wanted.Neighbour] or [wanted.WGPeer].
+// [wanted.Rule], [wanted.FDBEntry], [wanted.Neighbour] or [wanted.WGPeer].
 type Object interface{ fmt.Stringer }
 
 // A Change is one step from one state to another.
@@ -45,7 +45,7 @@ func (c Change) String() string { return string(c.Verb) + " " + c.Object.String(
 
 // Diff lists the changes that turn have into want, additions before removals,
 // in the order a peer never loses its path: devices and addresses, then
-// WireGuard peer or neighbour, FDB entry and route; on the way out the reverse.
+// WireGuard peer or neighbour, FDB entry, rule and route; on the way out the reverse.
 // What must be made anew because it cannot be changed is removed first, as its
 // successor has its name. Routes that lead nowhere are there before any device
 // that could bring packets for them, and until after it.
@@ -95,6 +95,13 @@ func Diff(have, want wanted.State) []Change {
 			d.remove(*was)
 		case was == nil || *was != *is:
 			d.create(*is)
+		}
+	})
+	merge(have.Rules, want.Rules, wanted.CompareRules, func(was, is *wanted.Rule) {
+		if was == nil {
+			d.create(*is)
+		} else if is == nil {
+			d.remove(*was)
 		}
 	})
 	merge(have.Routes, want.Routes, wanted.CompareRoutes, func(was, is *wanted.Route) {
@@ -196,6 +203,7 @@ func Without(s wanted.State, names map[string]bool) wanted.State {
 		Links:     drop(s.Links, names, func(l wanted.Link) string { return l.Name }),
 		Addresses: drop(s.Addresses, names, func(a wanted.Address) string { return a.Link }),
 		Routes:    drop(s.Routes, names, func(r wanted.Route) string { return r.Link }),
+		Rules:     s.Rules,
 		FDB:       drop(s.FDB, names, func(e wanted.FDBEntry) string { return e.Link }),
 		Neighs:    drop(s.Neighs, names, func(n wanted.Neighbour) string { return n.Link }),
 		Peers:     drop(s.Peers, names, func(p wanted.WGPeer) string { return p.Link }),

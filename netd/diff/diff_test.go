@@ -126,6 +126,7 @@ func TestAgrees(t *testing.T) {
 		{"our FDB entry, elsewhere", Event{Object: wanted.FDBEntry{Link: "flannel.1", MAC: mac2, Dst: addr("10.0.0.9")}}, false},
 		{"the old place of our FDB entry, gone", Event{Gone: true, Object: wanted.FDBEntry{Link: "flannel.1", MAC: mac2, Dst: addr("10.0.0.9")}}, true},
 		{"our address, gone", Event{Gone: true, Object: want.Addresses[0]}, false},
+		{"a stranger's rule with our mark, new", Event{Object: wanted.Rule{Priority: 9, Table: wanted.LaneTable}}, false},
 		{"our device", Event{Object: device()}, true},
 		{"our device, down", Event{Object: down}, false},
 		{"our device, gone", Event{Gone: true, Object: device()}, false},

@@ -32,6 +32,9 @@ func Agrees(want wanted.State, e Event) bool {
 			return !found || !sameRoute(o, is)
 		}
 		return found && sameRoute(o, is)
+	case wanted.Rule:
+		_, found := find(want.Rules, o, wanted.CompareRules)
+		return found != e.Gone
 	case wanted.FDBEntry:
 		is, found := find(want.FDB, o, wanted.CompareFDBKeys)
 		return (found && is == o) != e.Gone

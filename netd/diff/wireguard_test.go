@@ -30,6 +30,38 @@ func verbs(changes []Change) string {
 	return strings.Join(all, ", ")
 }
 
+// Of a lane, what leads past it is there before it, and until after it.
+func TestLaneIsNeverTakenForAMoment(t *testing.T) {
+	subnet := prefix("10.244.2.0/24")
+	throw := wanted.Route{Dst: subnet, Table: wanted.LaneTable, Metric: 1, Throw: true}
+	lane := wanted.Route{Dst: subnet, Table: wanted.LaneTable, Metric: 2, Link: "flannel-wg.1"}
+	state := func(routes ...wanted.Route) wanted.State {
+		s := wanted.State{Rules: []wanted.Rule{{Priority: wanted.LaneRule, Table: wanted.LaneTable}}, Routes: routes}
+		s.Sort()
+		return s
+	}
+	for _, c := range []struct {
+		name       string
+		have, want wanted.State
+		changes    string
+	}{
+		{"it is made", wanted.State{}, state(throw, lane), "create IPv4 rule 208 lookup 20800, " +
+			"create route throw 10.244.2.0/24 table 20800, create route 10.244.2.0/24 dev flannel-wg.1 table 20800"},
+		{"it is taken", state(throw, lane), state(lane), "remove route throw 10.244.2.0/24 table 20800"},
+		{"it is no longer taken", state(lane), state(throw, lane), "create route throw 10.244.2.0/24 table 20800"},
+		{"it goes", state(throw, lane), wanted.State{}, "remove route 10.244.2.0/24 dev flannel-wg.1 table 20800, " +
+			"remove route throw 10.244.2.0/24 table 20800, remove IPv4 rule 208 lookup 20800"},
+	} {
+		var got []string
+		for _, change := range Diff(c.have, c.want) {
+			got = append(got, change.String())
+		}
+		if text := strings.Join(got, ", "); text != c.changes {
+			t.Errorf("%s: changes are\n%s, want\n%s", c.name, text, c.changes)
+		}
+	}
+}
+
 func TestWireGuardPeersChangeWithoutAGap(t *testing.T) {
 	cases := []struct {
 		name       string

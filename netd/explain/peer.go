@@ -70,7 +70,7 @@ func (e *explainer) health(known status.Peer) {
 
 // route tells of the route to the peer that is wanted.
 func (e *explainer) route(p wanted.Peer) *wanted.Route {
-	for _, r := range e.Snapshot.Wanted.Routes {
+	for _, r := range e.Snapshot.Wanted.Taken() {
 		if r.Dst != p.Subnet {
 			continue
 		}

@@ -87,7 +87,7 @@ func (c *Conn) applyBatch(changes []diff.Change) []Failure {
 		link := linkOf(change.Object)
 		index, found := c.indexOf(link)
 		switch {
-		case nowhere(change.Object):
+		case isRule(change.Object), nowhere(change.Object):
 			requests = append(requests, request(change, 0))
 			sent = append(sent, change)
 		case found:
@@ -125,7 +125,7 @@ func benign(verb diff.Verb, err error) bool {
 // nowhere reports whether an object is a route that no device is part of.
 func nowhere(o diff.Object) bool {
 	r, is := o.(wanted.Route)
-	return is && r.Unreachable
+	return is && r.Link == ""
 }
 
 // indexOf is the index of a device as last read or made.
@@ -167,6 +167,11 @@ func request(change diff.Change, index int) *nl.NetlinkRequest {
 	case wanted.Route:
 		kind, flags := pick(unix.RTM_NEWROUTE, unix.RTM_DELROUTE)
 		return changeRoute(kind, flags, index, o)
+	case wanted.Rule:
+		if add {
+			return changeRule(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, o)
+		}
+		return changeRule(unix.RTM_DELRULE, 0, o)
 	case wanted.FDBEntry:
 		kind, flags := pick(unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH)
 		return changeFDB(kind, flags, index, o)

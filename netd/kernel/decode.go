@@ -149,8 +149,8 @@ func decodeAddress(b []byte) (a rawAddress, ok bool) {
 	return a, a.prefix.IsValid()
 }
 
-// rawRoute is a route of the main table as the kernel tells it: a unicast
-// route, or one of netd's that leads nowhere.
+// rawRoute is a route as the kernel tells it: a unicast route of the main table,
+// or one of netd's that leads nowhere or is in another table.
 type rawRoute struct {
 	// The device; 0 for a route that leads nowhere.
 	index int
@@ -197,9 +197,15 @@ func decodeRoute(b []byte) (r rawRoute, ok bool) {
 		}
 	})
 	r.route.Dst = netip.PrefixFrom(dst, bits)
-	if kind == unix.RTN_UNREACHABLE && wanted.Marked(r.route.Protocol) {
-		// Of IPv6, the kernel says that it is on lo (fib6_nh_init).
-		kind, r.route.Unreachable, r.index = unix.RTN_UNICAST, true, 0
+	if wanted.Marked(r.route.Protocol) {
+		r.route.Unreachable, r.route.Throw = kind == unix.RTN_UNREACHABLE, kind == unix.RTN_THROW
+		if r.route.Unreachable || r.route.Throw {
+			// Of IPv6, the kernel says that it is on lo (fib6_nh_init).
+			kind, r.index = unix.RTN_UNICAST, 0
+		}
+		if table == wanted.LaneTable {
+			r.route.Table, table = table, unix.RT_TABLE_MAIN
+		}
 	}
 	return r, table == unix.RT_TABLE_MAIN && kind == unix.RTN_UNICAST && flags&unix.RTM_F_CLONED == 0 &&
 		r.route.Dst.IsValid()

@@ -151,12 +151,18 @@ func changeRoute(kind, flags, index int, r wanted.Route) *nl.NetlinkRequest {
 	if r.OnLink {
 		message.RtMsg.Flags = unix.RTNH_F_ONLINK
 	}
-	if r.Unreachable {
+	switch {
+	case r.Unreachable:
 		message.Type = unix.RTN_UNREACHABLE
-	} else if !r.Via.IsValid() && r.Dst.Addr().Is4() {
+	case r.Throw:
+		message.Type = unix.RTN_THROW
+	case !r.Via.IsValid() && r.Dst.Addr().Is4():
 		// What is behind the device itself, as ip route add gives it; IPv6
 		// knows no scopes.
 		message.Scope = unix.RT_SCOPE_LINK
+	}
+	if r.Table != 0 {
+		message.Table = unix.RT_TABLE_UNSPEC // the attribute says which
 	}
 	if kind == unix.RTM_DELROUTE {
 		// Whoever made it: destination, gateway and device say which.
@@ -170,7 +176,10 @@ func changeRoute(kind, flags, index int, r wanted.Route) *nl.NetlinkRequest {
 	if r.Metric != 0 {
 		request.AddData(nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(r.Metric)))
 	}
-	if !r.Unreachable {
+	if r.Table != 0 {
+		request.AddData(nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(r.Table)))
+	}
+	if r.Link != "" {
 		request.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
 	}
 	return request

@@ -39,16 +39,18 @@ type Event struct {
 	Lost bool
 }
 
-// Events subscribes to what changes in devices, addresses, routes, neighbours
-// and FDB entries and delivers it in the order it happened, in the groups in
-// which it arrived. Routes and neighbours that this Conn changes itself are
+// Events subscribes to what changes in devices, addresses, routes, rules,
+// neighbours and FDB entries and delivers it in the order it happened, in the
+// groups in which it arrived. Routes, rules and neighbours that this Conn changes itself are
 // not among it. The subscription has begun when Events returns; it ends with
 // ctx or with the loop. A group is valid until the next.
 func (c *Conn) Events(ctx context.Context) (iter.Seq2[[]Event, error], error) {
 	listener, err := c.rt.Listen(unix.NETLINK_ROUTE, []int{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
-		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE},
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE},
 		// News of FDB entries does not say who made them and arrives all the same.
-		unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH)
+		unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH,
+		unix.RTM_NEWRULE, unix.RTM_DELRULE)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to rtnetlink: %w", err)
 	}
@@ -81,7 +83,7 @@ func (c *Conn) Events(ctx context.Context) (iter.Seq2[[]Event, error], error) {
 
 // event turns a message into an event; not ok are those that matter to nobody.
 func (c *Conn) event(kind uint16, data []byte) (Event, bool) {
-	gone := slices.Contains([]uint16{unix.RTM_DELLINK, unix.RTM_DELADDR, unix.RTM_DELROUTE, unix.RTM_DELNEIGH}, kind)
+	gone := slices.Contains([]uint16{unix.RTM_DELLINK, unix.RTM_DELADDR, unix.RTM_DELROUTE, unix.RTM_DELRULE, unix.RTM_DELNEIGH}, kind)
 	switch kind {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		return c.linkEvent(gone, data)
@@ -99,6 +101,9 @@ func (c *Conn) event(kind uint16, data []byte) (Event, bool) {
 		return e, !a.kernelMade()
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		return c.routeEvent(gone, data)
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		r, ok := decodeRule(data)
+		return Event{Event: diff.Event{Gone: gone, Object: r}}, ok
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		n, ok := decodeNeigh(data)
 		name, own := c.owned(n.index)

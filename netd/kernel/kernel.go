@@ -1,5 +1,5 @@
 // Package kernel reads and changes the kernel's devices, addresses, routes,
-// FDB entries and neighbours. It is the only place that knows their messages;
+// rules, FDB entries and neighbours. It is the only place that knows their messages;
 // package socket carries them.
 //
 // It decides nothing: what should be is computed by package wanted, what to
@@ -68,7 +68,7 @@ type Scope struct {
 	// Names are the names of devices that are netd's whoever made them.
 	Names []string
 	// Hold are the names of devices that are left out, even if marked, and
-	// HoldIPv4 and HoldIPv6 do the same for all routes of a family: netd does
+	// HoldIPv4 and HoldIPv6 do the same for all routes and rules of a family: netd does
 	// not know for now what they should be.
 	Hold               []string
 	HoldIPv4, HoldIPv6 bool
@@ -86,8 +86,11 @@ func (s Scope) leaves(l wanted.Link) bool {
 }
 
 // holds reports whether a route is left out.
-func (s Scope) holds(r wanted.Route) bool {
-	if r.Dst.Addr().Is6() {
+func (s Scope) holds(r wanted.Route) bool { return s.holdsFamily(r.Dst.Addr().Is6()) }
+
+// holdsFamily reports whether the routes and rules of a family are left out.
+func (s Scope) holdsFamily(ipv6 bool) bool {
+	if ipv6 {
 		return s.HoldIPv6
 	}
 	return s.HoldIPv4
@@ -128,6 +131,13 @@ func (c *Conn) Read(scope Scope) (wanted.State, error) {
 				}
 			}
 			return errors.Join(c.dump(unix.RTM_GETROUTE, unix.AF_INET, each), c.dump(unix.RTM_GETROUTE, unix.AF_INET6, each))
+		}},
+		{"rules", func() { state.Rules = nil }, func() error {
+			return c.dump(unix.RTM_GETRULE, unix.AF_UNSPEC, func(b []byte) {
+				if r, ok := decodeRule(b); ok && !scope.holdsFamily(r.IPv6) {
+					state.Rules = append(state.Rules, r)
+				}
+			})
 		}},
 		{"neighbours", func() { state.Neighs = nil }, func() error {
 			each := func(b []byte) {
@@ -204,7 +214,7 @@ func (c *Conn) Host(reach ...netip.Addr) (underlay.Host, error) {
 	err = again(func() error {
 		host.Defaults = nil
 		each := func(b []byte) {
-			if r, ok := decodeRoute(b); ok && r.isDefault() {
+			if r, ok := decodeRoute(b); ok && r.isDefault() && r.route.Table == 0 {
 				host.Defaults = append(host.Defaults, nextHops(b, r)...)
 			}
 		}
@@ -325,7 +335,7 @@ func (c *Conn) name(index int) string {
 func (c *Conn) dump(kind, family int, each func(data []byte)) error {
 	request := nl.NewNetlinkRequest(kind, 0)
 	switch kind {
-	case unix.RTM_GETROUTE:
+	case unix.RTM_GETROUTE, unix.RTM_GETRULE:
 		request.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family)}})
 	case unix.RTM_GETNEIGH:
 		request.AddData(&ndMsg{unix.NdMsg{Family: uint8(family)}})

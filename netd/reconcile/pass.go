@@ -151,7 +151,7 @@ func (l *Loop) use(plan wanted.Plan) {
 	l.plan = plan
 	l.state.Node, l.state.Wanted, l.state.Peers, l.state.Refusals = l.node, plan.State, plan.Peers, plan.Refusals
 	l.state.Keep = plan.Keep
-	l.plain = slices.ContainsFunc(plan.State.Routes, func(r wanted.Route) bool { return !r.OnLink && !r.Unreachable })
+	l.plain = slices.ContainsFunc(plan.State.Routes, func(r wanted.Route) bool { return !r.OnLink && r.Link != "" })
 }
 
 // joinFew is how many leases join one by one: each makes lists of all peers

@@ -172,7 +172,7 @@ func failed(failures []kernel.Failure, peers []wanted.Peer) map[netip.Prefix]boo
 			for _, subnet := range o.AllowedIPs {
 				set[subnet] = true
 			}
-		case wanted.Link, wanted.Address: // everybody is behind it
+		case wanted.Link, wanted.Address, wanted.Rule: // everybody is behind it
 			for _, p := range peers {
 				set[p.Subnet] = true
 			}

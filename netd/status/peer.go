@@ -85,8 +85,9 @@ func peers(f Facts, drift []diff.Change) []Peer {
 	for _, p := range f.Probes {
 		probes[p.To] = p
 	}
-	routes := make(map[netip.Prefix]string, len(s.Wanted.Routes))
-	for _, r := range s.Wanted.Routes {
+	taken := s.Wanted.Taken()
+	routes := make(map[netip.Prefix]string, len(taken))
+	for _, r := range taken {
 		routes[r.Dst] = r.Link
 	}
 	carried := map[string]wanted.Family{}
@@ -104,7 +105,7 @@ func peers(f Facts, drift []diff.Change) []Peer {
 	all := make([]Peer, 0, len(s.Peers))
 	for _, p := range s.Peers {
 		out := Peer{Name: p.Node, Family: family(p.Subnet.Addr()), Address: p.Address, Subnet: p.Subnet, MAC: p.MAC, Backend: p.Backend,
-			Device: deviceTo(p.Subnet, routes, s.Wanted.Routes), Repaired: f.Tally.OfPeer[p.Subnet], State: StateReady}
+			Device: deviceTo(p.Subnet, routes, taken), Repaired: f.Tally.OfPeer[p.Subnet], State: StateReady}
 		if out.MTU = mtus[out.Device]; out.MTU == 0 {
 			out.MTU = carried[out.Family].Underlay.MTU
 		}

@@ -23,7 +23,7 @@ type Tally struct {
 }
 
 // objectNames are what repairs are counted by.
-var objectNames = []string{"device", "address", "route", "fdb", "neighbour", "wireguard"}
+var objectNames = []string{"device", "address", "route", "rule", "fdb", "neighbour", "wireguard"}
 
 // objectName is the name of an object's kind.
 func objectName(o diff.Object) string {
@@ -34,6 +34,8 @@ func objectName(o diff.Object) string {
 		return "address"
 	case wanted.Route:
 		return "route"
+	case wanted.Rule:
+		return "rule"
 	case wanted.FDBEntry:
 		return "fdb"
 	case wanted.Neighbour:

@@ -64,6 +64,7 @@ type State struct {
 	Links     []Link      `json:"links"`
 	Addresses []Address   `json:"addresses"`
 	Routes    []Route     `json:"routes"`
+	Rules     []Rule      `json:"rules,omitempty"`
 	FDB       []FDBEntry  `json:"fdb"`
 	Neighs    []Neighbour `json:"neighbours"`
 	Peers     []WGPeer    `json:"wireguardPeers,omitempty"`
@@ -178,16 +179,21 @@ type Address struct {
 	Prefix netip.Prefix `json:"prefix"`
 }
 
-// Route is a route of the main table.
+// Route is a route of the main table or of another one.
 type Route struct {
 	Dst netip.Prefix `json:"dst"`
 	Via netip.Addr   `json:"via"`
 	// Link is the name of the device the route leaves by; empty for one that
-	// is Unreachable.
+	// is Unreachable or a Throw.
 	Link string `json:"link"`
+	// Table is the number of the table; 0 stands for the main one.
+	Table uint32 `json:"table,omitempty"`
 	// Unreachable says that packets end here and their senders are told so
 	// (RTN_UNREACHABLE).
 	Unreachable bool `json:"unreachable,omitempty"`
+	// Throw says that there is no route in this table, and the next one that
+	// the rules name is to be asked (RTN_THROW).
+	Throw bool `json:"throw,omitempty"`
 	// OnLink says that Via is reachable although no address of Link says so.
 	OnLink bool `json:"onLink"`
 	// Metric is the route's priority: 0 for IPv4, 1024 for IPv6, the kernel's
@@ -195,6 +201,15 @@ type Route struct {
 	Metric uint32 `json:"metric"`
 	// Protocol is who made the route.
 	Protocol uint8 `json:"protocol"`
+}
+
+// Rule says that a routing table is asked, for all packets of a family.
+type Rule struct {
+	IPv6 bool `json:"ipv6"`
+	// Priority is the rule's place: those with small numbers come first, the
+	// one of the main table has 32766 (net/ipv4/fib_rules.c).
+	Priority uint32 `json:"priority"`
+	Table    uint32 `json:"table"`
 }
 
 // FDBEntry says behind which host a MAC address is.
@@ -249,6 +264,8 @@ func (s *State) Sort() {
 	slices.SortFunc(s.Links, CompareLinks)
 	slices.SortFunc(s.Addresses, CompareAddresses)
 	slices.SortFunc(s.Routes, CompareRoutes)
+	slices.SortFunc(s.Rules, CompareRules)
+	s.Rules = slices.Compact(s.Rules)
 	slices.SortFunc(s.FDB, CompareFDB)
 	slices.SortFunc(s.Neighs, CompareNeighbours)
 	s.Peers = mergedPeers(s.Peers)
@@ -259,6 +276,7 @@ func (s *State) Append(more State) {
 	s.Links = append(s.Links, more.Links...)
 	s.Addresses = append(s.Addresses, more.Addresses...)
 	s.Routes = append(s.Routes, more.Routes...)
+	s.Rules = append(s.Rules, more.Rules...)
 	s.FDB = append(s.FDB, more.FDB...)
 	s.Neighs = append(s.Neighs, more.Neighs...)
 	s.Peers = append(s.Peers, more.Peers...)
@@ -302,7 +320,7 @@ func CompareAddresses(a, b Address) int {
 }
 
 // CompareRoutes orders routes by what makes two of them exclude each other
-// (destination and metric) and then by the rest, except the protocol.
+// (destination, table and metric) and then by the rest, except the protocol.
 func CompareRoutes(a, b Route) int {
 	if c := CompareRouteKeys(a, b); c != 0 {
 		return c
@@ -319,13 +337,24 @@ func CompareRoutes(a, b Route) int {
 	return 1
 }
 
-// CompareRouteKeys orders routes by destination and metric, of which the
+// CompareRouteKeys orders routes by destination, table and metric, of which the
 // kernel holds one route that is used.
 func CompareRouteKeys(a, b Route) int {
 	if c := a.Dst.Addr().Compare(b.Dst.Addr()); c != 0 {
 		return c
 	}
-	return cmp.Or(cmp.Compare(a.Dst.Bits(), b.Dst.Bits()), cmp.Compare(a.Metric, b.Metric))
+	return cmp.Or(cmp.Compare(a.Dst.Bits(), b.Dst.Bits()), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Metric, b.Metric))
+}
+
+// CompareRules orders rules by all they hold, IPv4 first.
+func CompareRules(a, b Rule) int {
+	if a.IPv6 != b.IPv6 {
+		if b.IPv6 {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Table, b.Table))
 }
 
 // CompareFDB orders entries by MAC address and device, of which a VXLAN
@@ -374,13 +403,28 @@ func (a Address) String() string { return fmt.Sprintf("address %s dev %s", a.Pre
 
 // String describes the route for logs.
 func (r Route) String() string {
+	table := ""
+	if r.Table != 0 {
+		table = fmt.Sprintf(" table %d", r.Table)
+	}
 	switch {
 	case r.Unreachable:
-		return fmt.Sprintf("route unreachable %s", r.Dst)
+		return fmt.Sprintf("route unreachable %s%s", r.Dst, table)
+	case r.Throw:
+		return fmt.Sprintf("route throw %s%s", r.Dst, table)
 	case !r.Via.IsValid():
-		return fmt.Sprintf("route %s dev %s", r.Dst, r.Link)
+		return fmt.Sprintf("route %s dev %s%s", r.Dst, r.Link, table)
 	}
-	return fmt.Sprintf("route %s via %s dev %s", r.Dst, r.Via, r.Link)
+	return fmt.Sprintf("route %s via %s dev %s%s", r.Dst, r.Via, r.Link, table)
+}
+
+// String describes the rule for logs.
+func (r Rule) String() string {
+	family := "IPv4"
+	if r.IPv6 {
+		family = "IPv6"
+	}
+	return fmt.Sprintf("%s rule %d lookup %d", family, r.Priority, r.Table)
 }
 
 // String describes the entry for logs.

@@ -343,6 +343,7 @@ func (p Plan) With(l lease.Lease, direct map[netip.Addr]int) (with Plan, more St
 		}
 	}
 	p.State.Routes = inserted(p.State.Routes, more.Routes, CompareRoutes)
+	p.State.Rules = slices.Compact(inserted(p.State.Rules, more.Rules, CompareRules))
 	p.State.FDB = inserted(p.State.FDB, more.FDB, CompareFDB)
 	p.State.Neighs = inserted(p.State.Neighs, more.Neighs, CompareNeighbours)
 	p.State.Peers = inserted(p.State.Peers, mergedPeers(more.Peers), CompareWGPeers)

@@ -276,9 +276,6 @@ func (w wireguard) Add(s *State, node Node, f Family, peer Peer) {
 		s.Peers = append(s.Peers, WGPeer{Link: name + laneSuffix, PublicKey: peer.Lane,
 			Endpoint:   netip.AddrPortFrom(peer.Address, peer.LanePort),
 			AllowedIPs: allowed, Keepalive: laneKeepalive, PSK: node.PSK})
-	}
-	if way.Via {
-		s.Routes = append(s.Routes, Route{Dst: peer.Subnet, Link: name + laneSuffix,
-			Metric: f.metric(), Protocol: ProtocolFor(peer.Subnet)})
+		addLaneRoutes(s, f, peer.Subnet, name+laneSuffix, way.Via)
 	}
 }

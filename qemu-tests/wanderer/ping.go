@@ -21,8 +21,10 @@ const (
 	pingEvery = 100 * time.Millisecond
 	// pingLate is how late an answer may come on a busy host.
 	pingLate = 8 * time.Second
-	// ownID tells these pings from those of netd's probe.
-	ownID = 0x7765
+	// ownID tells these pings from those of netd's probe, slowID those of the
+	// slow kind from others.
+	ownID  = 0x7765
+	slowID = ownID + 1
 )
 
 // pings are going on.
@@ -31,18 +33,19 @@ type pings struct {
 	done sync.WaitGroup
 
 	mu   sync.Mutex
-	open map[ping]time.Time // sent, not answered
-	sent map[netip.Addr]int
+	open map[ping]time.Time    // sent, not answered
+	sent map[netip.Addr]int    // of each kind
 	who  map[netip.Addr]string // whose pods they are
 }
 
-// A ping is one of the 65,536 that a pod can be told apart by.
+// A ping is one of the 65,536 of a kind that a pod can be told apart by.
 type ping struct {
-	to  netip.Addr
-	seq int
+	to      netip.Addr
+	id, seq int
 }
 
-// startPings pings the probed pods of all peers.
+// startPings pings the probed pods of all peers, in two kinds: quick ones, and
+// slow ones that the kernel is still sending when its routes change.
 func startPings(s status) (*pings, error) {
 	p := &pings{stop: make(chan struct{}), open: map[ping]time.Time{}, sent: map[netip.Addr]int{}, who: map[netip.Addr]string{}}
 	for _, peer := range s.Peers {
@@ -75,30 +78,58 @@ func startPings(s status) (*pings, error) {
 	return p, nil
 }
 
+// send pings targets until it is told to stop: each time quickly, and slowly.
 func (p *pings) send(conn *icmp.PacketConn, targets []netip.Addr, kind icmp.Type) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
+	var slow []slowPing
+	defer func() {
+		for _, s := range slow {
+			s.end()
+		}
+	}()
 	for seq := 1; ; seq++ {
 		select {
 		case <-p.stop:
 			return
 		case <-tick.C:
 		}
+		for len(slow) > 0 && time.Since(slow[0].begun) > slowFor {
+			slow[0].end()
+			slow = slow[1:]
+		}
 		for _, to := range targets {
-			message := icmp.Message{Type: kind, Body: &icmp.Echo{ID: ownID, Seq: seq & 0xffff, Data: make([]byte, 56)}}
-			data, err := message.Marshal(nil)
-			if err != nil {
-				continue
+			if data, ok := p.next(ping{to, ownID, seq & 0xffff}, kind); ok {
+				if _, err := conn.WriteTo(data, &net.IPAddr{IP: to.AsSlice()}); err != nil {
+					say("ping %s: %v", to, err)
+				}
 			}
-			p.mu.Lock()
-			p.open[ping{to, seq & 0xffff}] = time.Now()
-			p.sent[to]++
-			p.mu.Unlock()
-			if _, err := conn.WriteTo(data, &net.IPAddr{IP: to.AsSlice()}); err != nil {
-				say("ping %s: %v", to, err)
+			if data, ok := p.next(ping{to, slowID, seq & 0xffff}, kind); ok {
+				s, err := beginSlow(to, data)
+				if err != nil {
+					say("slow ping %s: %v", to, err)
+					continue
+				}
+				slow = append(slow, s)
 			}
 		}
 	}
+}
+
+// next is the message of a ping, which is open from now on.
+func (p *pings) next(one ping, kind icmp.Type) ([]byte, bool) {
+	message := icmp.Message{Type: kind, Body: &icmp.Echo{ID: one.id, Seq: one.seq, Data: make([]byte, 56)}}
+	data, err := message.Marshal(nil)
+	if err != nil {
+		return nil, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open[one] = time.Now()
+	if one.id == ownID {
+		p.sent[one.to]++ // and as many slow ones
+	}
+	return data, true
 }
 
 func (p *pings) hear(conn *icmp.PacketConn, protocol int, reply icmp.Type) {
@@ -114,11 +145,11 @@ func (p *pings) hear(conn *icmp.PacketConn, protocol int, reply icmp.Type) {
 		}
 		echo, is := message.Body.(*icmp.Echo)
 		address, ok := netip.AddrFromSlice(from.(*net.IPAddr).IP)
-		if !is || !ok || echo.ID != ownID {
+		if !is || !ok {
 			continue
 		}
 		p.mu.Lock()
-		delete(p.open, ping{address.Unmap(), echo.Seq})
+		delete(p.open, ping{address.Unmap(), echo.ID, echo.Seq})
 		p.mu.Unlock()
 	}
 }
@@ -149,11 +180,11 @@ func (p *pings) lost(least int) error {
 	lost := map[netip.Addr]int{}
 	for which, at := range p.open {
 		lost[which.to]++
-		say("lost: %s number %d, %s ago", which.to, which.seq, time.Since(at).Round(time.Millisecond))
+		say("lost: %s number %d, slow %t, begun %s ago", which.to, which.seq, which.id == slowID, time.Since(at).Round(time.Millisecond))
 	}
 	few := false
 	for _, to := range slices.SortedFunc(maps.Keys(p.sent), netip.Addr.Compare) {
-		say("pings to %s on %s: %d sent, %d lost", to, p.who[to], p.sent[to], lost[to])
+		say("pings to %s on %s: %d sent of each kind, %d lost", to, p.who[to], p.sent[to], lost[to])
 		few = few || p.sent[to] < least
 	}
 	switch {

@@ -1,0 +1,258 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weft/netd/diff"
+	"weft/netd/nstest"
+	"weft/netd/underlay"
+	"weft/netd/wanted"
+)
+
+// A twoWays is a node that reaches another one by two devices: main has the
+// route to the whole network, and lane is for one with the route to a part.
+type twoWays struct {
+	node *nstest.Node
+	conn *Conn
+	to   netip.AddrPort
+	from net.PacketConn // what arrives at the other node
+	lane wanted.Route   // by the lane
+	base wanted.Route   // by main
+}
+
+func newTwoWays(t *testing.T, node *nstest.Node, conn *Conn, ipv6 bool) twoWays {
+	t.Helper()
+	own, peer, to := "10.244.1.0/32", "10.244.2.1/24", "10.244.2.1"
+	w := twoWays{node: node, conn: conn,
+		base: wanted.Route{Dst: netip.MustParsePrefix("10.244.0.0/16"), Link: "main", Protocol: wanted.Protocol},
+		lane: wanted.Route{Dst: netip.MustParsePrefix("10.244.2.0/24"), Link: "lane", Protocol: wanted.Protocol}}
+	if ipv6 {
+		own, peer, to = "fd42:0:0:1::/128", "fd42:0:0:2::1/64", "fd42:0:0:2::1"
+		w.base.Dst, w.lane.Dst = netip.MustParsePrefix("fd42::/48"), netip.MustParsePrefix("fd42:0:0:2::/64")
+		w.base.Metric, w.lane.Metric = 1024, 1024
+	}
+	other := nstest.New(t, "other")
+	for _, device := range []string{"main", "lane"} {
+		if err := nstest.Veth(node, device, other, device); err != nil {
+			t.Fatal(err)
+		}
+		for n, address := range map[*nstest.Node]string{node: own, other: peer} {
+			n.Run(t, "ip", "link", "set", device, "up")
+			n.Run(t, "ip", nstest.AddAddress(device, address)...)
+		}
+	}
+	other.Run(t, "ip", "route", "add", own, "dev", "main")
+	if err := other.Do(func() (err error) {
+		w.from, err = net.ListenPacket("udp", netip.AddrPortFrom(netip.MustParseAddr(to), 0).String())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.from.Close() })
+	w.to = w.from.LocalAddr().(*net.UDPAddr).AddrPort()
+	if _, err := conn.Read(Scope{}); err != nil { // the devices are known now
+		t.Fatal(err)
+	}
+	w.apply(t, diff.Create, w.base)
+	return w
+}
+
+func (w twoWays) apply(t *testing.T, verb diff.Verb, r wanted.Route) {
+	t.Helper()
+	if failures := w.conn.Apply([]diff.Change{{Verb: verb, Object: r}}); len(failures) > 0 {
+		t.Fatal(failures[0])
+	}
+}
+
+// arrives sends a packet and does something else while it is being sent: the
+// kernel has chosen its route by then (MSG_MORE). It reports whether the packet
+// arrives.
+func (w twoWays) arrives(t *testing.T, text string, within time.Duration, meanwhile func()) bool {
+	t.Helper()
+	var to unix.Sockaddr = &unix.SockaddrInet6{Addr: w.to.Addr().As16(), Port: int(w.to.Port())}
+	family := unix.AF_INET6
+	if w.to.Addr().Is4() {
+		to, family = &unix.SockaddrInet4{Addr: w.to.Addr().As4(), Port: int(w.to.Port())}, unix.AF_INET
+	}
+	var socket int
+	err := w.node.Do(func() (err error) {
+		socket, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(socket)
+	if err := unix.Sendto(socket, []byte(text[:1]), unix.MSG_MORE, to); err != nil {
+		t.Fatal(err)
+	}
+	meanwhile()
+	if err := unix.Sendto(socket, []byte(text[1:]), 0, to); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.from.SetReadDeadline(time.Now().Add(within)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	n, _, err := w.from.ReadFrom(buf)
+	return err == nil && string(buf[:n]) == text
+}
+
+// graceful waits until all that the kernel was about when it was called has
+// ended (membarrier(2), MEMBARRIER_CMD_GLOBAL: synchronize_rcu).
+func graceful(t *testing.T) {
+	t.Helper()
+	const global = 1
+	if _, _, err := unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0); err != 0 {
+		t.Fatal("membarrier:", err)
+	}
+}
+
+// states are those that a node goes through while packets take the lane: there
+// is none; past it; through it; past it again; there is none.
+func (w twoWays) states() []wanted.State {
+	none := wanted.State{Routes: []wanted.Route{w.base}}
+	throw, lane := w.lane, w.lane
+	throw.Link, throw.Throw = "", true
+	throw.Table, throw.Metric = wanted.LaneTable, 1
+	lane.Table, lane.Metric = wanted.LaneTable, 2
+	with := wanted.State{Routes: []wanted.Route{w.base, lane}, Rules: []wanted.Rule{
+		{IPv6: w.lane.Dst.Addr().Is6(), Priority: wanted.LaneRule, Table: wanted.LaneTable}}}
+	past := with
+	past.Routes = []wanted.Route{w.base, throw, lane}
+	all := []wanted.State{none, past, with, past, none}
+	for i := range all {
+		all[i].Sort()
+	}
+	return all
+}
+
+// What a program is sending when the way to its peer changes arrives, between
+// any two states: there the routes are as [wanted] lays them out for lanes. Of a
+// plain route that goes meanwhile it is lost, or the test would prove nothing.
+func TestNothingIsLostOnTheWayToTheLaneAndBack(t *testing.T) {
+	for _, ipv6 := range []bool{false, true} {
+		t.Run(fmt.Sprint("ipv6 ", ipv6), func(t *testing.T) {
+			inNode(t, func(t *testing.T, conn *Conn, n *nstest.Node, _ underlay.Device) {
+				w := newTwoWays(t, n, conn, ipv6)
+				const rounds = 5
+				lost := 0
+				for range rounds {
+					w.apply(t, diff.Create, w.lane)
+					if !w.arrives(t, "by a plain route", 200*time.Millisecond, func() {
+						w.apply(t, diff.Remove, w.lane)
+						graceful(t)
+						graceful(t) // what the first one has let go is gone, too
+					}) {
+						lost++
+					}
+				}
+				if lost == 0 {
+					t.Error("nothing is lost with plain routes: the table of lanes is not needed any longer, or the test does not see it")
+				}
+				t.Logf("of %d packets, %d are lost with a plain route", rounds, lost)
+				states := w.states()
+				for round := range rounds {
+					for i, next := range states[1:] {
+						text := fmt.Sprintf("round %d, to state %d", round, i+1)
+						if !w.arrives(t, text, 5*time.Second, func() {
+							if failures := conn.Apply(diff.Diff(states[i], next)); len(failures) > 0 {
+								t.Fatal(failures[0])
+							}
+							graceful(t)
+							// Others go on sending, also by what came for others.
+							if !w.arrives(t, "another one", 5*time.Second, func() {}) {
+								t.Error("another packet is lost")
+							}
+							graceful(t)
+						}) {
+							t.Errorf("%s: lost", text)
+						}
+						if got, err := conn.Read(Scope{}); err != nil || len(diff.Diff(got, next)) > 0 {
+							t.Fatalf("%s: left are %v, %v", text, diff.Diff(got, next), err)
+						}
+						w.takes(t, i+1 == 2)
+					}
+				}
+			})
+		})
+	}
+}
+
+// takes checks which way packets take.
+func (w twoWays) takes(t *testing.T, lane bool) {
+	t.Helper()
+	want := " dev main "
+	if lane {
+		want = " dev lane "
+	}
+	if got := w.node.Run(t, "ip", "route", "get", w.to.Addr().String()); !strings.Contains(got, want) {
+		t.Fatalf("packets take %q, want%s", got, want)
+	}
+}
+
+func TestRuleThatGoesIsHeardOfAndOwnOnesAreNot(t *testing.T) {
+	inNode(t, func(t *testing.T, conn *Conn, n *nstest.Node, _ underlay.Device) {
+		events := hearing(t, n, conn)
+		own := wanted.Rule{IPv6: true, Priority: wanted.LaneRule, Table: wanted.LaneTable}
+		gone := wanted.Rule{Priority: wanted.LaneRule, Table: wanted.LaneTable}
+		for range 2 { // what is there is there
+			if failures := conn.Apply([]diff.Change{{Verb: diff.Create, Object: own}, {Verb: diff.Create, Object: gone}}); len(failures) > 0 {
+				t.Fatal(failures[0])
+			}
+		}
+		if got, err := conn.Read(Scope{}); err != nil || !slices.Equal(got.Rules, []wanted.Rule{gone, own}) {
+			t.Fatalf("rules are %v, %v", got.Rules, err)
+		}
+		if got, err := conn.Read(Scope{HoldIPv6: true}); err != nil || !slices.Equal(got.Rules, []wanted.Rule{gone}) {
+			t.Errorf("with IPv6 held, rules are %v, %v", got.Rules, err)
+		}
+		n.Run(t, "ip", "rule", "add", "pref", "100", "lookup", "100") // a stranger's
+		n.Run(t, "ip", "rule", "del", "pref", fmt.Sprint(wanted.LaneRule))
+		for e := range events {
+			rule, is := e.Object.(wanted.Rule)
+			if !is {
+				continue
+			}
+			if rule != gone || !e.Gone {
+				t.Errorf("heard of %v (gone %t), want only the loss of %v", rule, e.Gone, gone)
+			}
+			return
+		}
+		t.Error("the lost rule was not heard of")
+	})
+}
+
+// hearing are the events of a node, until the test's patience ends.
+func hearing(t *testing.T, n *nstest.Node, conn *Conn) iter.Seq[Event] {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	var groups iter.Seq2[[]Event, error]
+	if err := n.Do(func() (err error) { groups, err = conn.Events(ctx); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return func(yield func(Event) bool) {
+		for group, err := range groups {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, e := range group {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
