@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	// pingEvery is how often each pod is pinged.
+	// pingEvery is how often each pod is pinged, and every slowEvery-th time
+	// slowly, too: four slow ones are under way at any time.
 	pingEvery = 100 * time.Millisecond
+	slowEvery = 5
 	// pingLate is how late an answer may come on a busy host.
 	pingLate = 8 * time.Second
 	// ownID tells these pings from those of netd's probe, slowID those of the
@@ -34,7 +36,7 @@ type pings struct {
 
 	mu   sync.Mutex
 	open map[ping]time.Time    // sent, not answered
-	sent map[netip.Addr]int    // of each kind
+	sent map[netip.Addr]int    // quick ones
 	who  map[netip.Addr]string // whose pods they are
 }
 
@@ -104,6 +106,9 @@ func (p *pings) send(conn *icmp.PacketConn, targets []netip.Addr, kind icmp.Type
 					say("ping %s: %v", to, err)
 				}
 			}
+			if seq%slowEvery > 0 {
+				continue
+			}
 			if data, ok := p.next(ping{to, slowID, seq & 0xffff}, kind); ok {
 				s, err := beginSlow(to, data)
 				if err != nil {
@@ -127,7 +132,7 @@ func (p *pings) next(one ping, kind icmp.Type) ([]byte, bool) {
 	defer p.mu.Unlock()
 	p.open[one] = time.Now()
 	if one.id == ownID {
-		p.sent[one.to]++ // and as many slow ones
+		p.sent[one.to]++
 	}
 	return data, true
 }
@@ -184,7 +189,7 @@ func (p *pings) lost(least int) error {
 	}
 	few := false
 	for _, to := range slices.SortedFunc(maps.Keys(p.sent), netip.Addr.Compare) {
-		say("pings to %s on %s: %d sent of each kind, %d lost", to, p.who[to], p.sent[to], lost[to])
+		say("pings to %s on %s: %d sent, %d slow ones, %d lost", to, p.who[to], p.sent[to], p.sent[to]/slowEvery, lost[to])
 		few = few || p.sent[to] < least
 	}
 	switch {

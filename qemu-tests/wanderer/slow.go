@@ -36,6 +36,7 @@ func beginSlow(to netip.Addr, data []byte) (s slowPing, err error) {
 	if s.socket, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol); err != nil {
 		return s, err
 	}
+	deafen(s.socket, to.Is6())
 	half := len(data) / 2
 	s.begun, s.rest = time.Now(), data[half:]
 	if err := unix.Sendto(s.socket, data[:half], unix.MSG_MORE, s.to); err != nil {
@@ -43,6 +44,21 @@ func beginSlow(to netip.Addr, data []byte) (s slowPing, err error) {
 		return s, fmt.Errorf("send half of it: %w", err)
 	}
 	return s, nil
+}
+
+// deafen spares the kernel the work of a socket that hears every answer of
+// every ping (ICMP_FILTER, raw(7); ICMPV6_FILTER, RFC 3542, section 3.2).
+func deafen(socket int, ipv6 bool) {
+	const icmpFilter, all = 1, -1
+	if ipv6 {
+		var filter unix.ICMPv6Filter
+		for i := range filter.Data {
+			filter.Data[i] = 1<<32 - 1
+		}
+		_ = unix.SetsockoptICMPv6Filter(socket, unix.SOL_ICMPV6, unix.ICMPV6_FILTER, &filter)
+		return
+	}
+	_ = unix.SetsockoptInt(socket, unix.SOL_RAW, icmpFilter, all)
 }
 
 // end sends the rest.
