@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -114,6 +116,10 @@ func reduce(ctx context.Context, name string, src *os.File, size int64, scratch 
 // decompressIndex returns the text of a Packages file.
 func decompressIndex(ctx context.Context, name string, src *os.File, size int64, scratch *os.File) (io.Reader, error) {
 	bad := func(err error) error {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			// The fault is of this machine's disk, not of what the mirror sent.
+			return fmt.Errorf("decompress %s: %w", path.Base(name), err)
+		}
 		return &fault.Error{Kind: fault.Malformed, File: name, Reason: "it cannot be decompressed", Err: err, Fix: "use another mirror"}
 	}
 	if path.Ext(name) == ".gz" {

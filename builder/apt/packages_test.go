@@ -3,8 +3,11 @@ package apt
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"weft/builder/apt/apttest"
@@ -182,5 +185,27 @@ func TestDependenciesAsWritten(t *testing.T) {
 		if got := strings.Join(allowed, " "); got != c.allowed {
 			t.Errorf("%s 2 allows %s", c.op, got)
 		}
+	}
+}
+
+// A full disk is no fault of the mirror, and no other mirror helps.
+func TestAFullDiskIsNoFaultOfTheIndex(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	packed := apttest.XZ(t, []byte("Package: x\n"))
+	src, err := os.Create(filepath.Join(t.TempDir(), "Packages.xz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if _, err := src.Write(packed); err != nil {
+		t.Fatal(err)
+	}
+	_, err = decompressIndex(t.Context(), "http://example.org/dists/trixie/Packages.xz", src, int64(len(packed)), full)
+	if !errors.Is(err, syscall.ENOSPC) || errors.Is(err, fault.Malformed) || strings.Contains(err.Error(), "mirror") {
+		t.Errorf("got %v, want a full disk", err)
 	}
 }

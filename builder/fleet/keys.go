@@ -68,7 +68,8 @@ func (f *Fleet) Complete(s Secrets, rotate Rotation, random io.Reader) (Secrets,
 		again := slices.Contains(rotate.Nodes, n.Name)
 		keys := needsOf(f.Bases[f.base[i]].profile).keys
 		if again && !keys {
-			return s, nil, fmt.Errorf("node %s has no key in the secrets: its profile has no backend wireguard with a list of peers", n.Name)
+			return s, nil, f.problem(document.Index("nodes", i), fmt.Sprintf("node %s has no key in the secrets: its profile has no backend wireguard with a list of peers", n.Name),
+				"leave --rotate "+n.Name+" out; with a store, nodes make their keys themselves")
 		}
 		// A key that the file gives is on the node already.
 		if !keys || s.WireGuard[n.Name] != "" && !again || n.PublicKey != "" && s.WireGuard[n.Name] == "" && !again {
@@ -108,9 +109,11 @@ func (f *Fleet) shared(s *Secrets, rotate Rotation, random io.Reader) (made []st
 	}
 	switch {
 	case rotate.PSK && !all.wireguardPSK && !all.ipsecPSK:
-		return nil, fmt.Errorf("no profile of cluster %s has a pre-shared key in the secrets", f.Cluster.Name)
+		return nil, f.problem("profile", fmt.Sprintf("no profile of cluster %s has a pre-shared key in the secrets", f.Cluster.Name),
+			"leave --rotate-psk out; backend ipsec has such a key, and WireGuard with a pskFile")
 	case rotate.Token && !all.token:
-		return nil, fmt.Errorf("no profile of cluster %s has a Kubernetes whose token is in the secrets", f.Cluster.Name)
+		return nil, f.problem("profile", fmt.Sprintf("no profile of cluster %s has a Kubernetes whose token is in the secrets", f.Cluster.Name),
+			"leave --rotate-token out; nodes of K3s and RKE2 join with one")
 	}
 	for _, secret := range []struct {
 		needed bool

@@ -224,6 +224,12 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+// The memory of a machine, in MiB.
+const (
+	MinMemory = 32
+	MaxMemory = 65536
+)
+
 // check lists everything wrong with a configuration whose defaults are set.
 func (c Config) check() error {
 	var errs []error
@@ -262,8 +268,8 @@ func (c Config) check() error {
 	if c.CPUs < 1 || c.CPUs > 64 {
 		wrong("%d processors; use 1 to 64", c.CPUs)
 	}
-	if c.Memory < 32 || c.Memory > 65536 {
-		wrong("%d MiB of memory; use 32 to 65536", c.Memory)
+	if c.Memory < MinMemory || c.Memory > MaxMemory {
+		wrong("%d MiB of memory; use %d to %d", c.Memory, MinMemory, MaxMemory)
 	}
 	if c.Kernel == "" && (c.Initrd != "" || c.CommandLine != "") {
 		wrong("an initrd or a kernel command line needs a kernel")

@@ -59,7 +59,7 @@ func Dir(override string) (string, error) {
 	}
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find the cache folder: %w; set WEFT_CACHE", err)
+		return "", fmt.Errorf("find the cache folder: %w\nfix: set WEFT_CACHE to a folder you can write", err)
 	}
 	return filepath.Join(base, "weft"), nil
 }
@@ -74,7 +74,7 @@ func Open(dir string, now time.Time, log *slog.Logger) (*Store, error) {
 	s := &Store{dir: dir, log: log}
 	for _, sub := range []string{downloads, objects, derived, tmp, locks} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("make the package cache: %w; set WEFT_CACHE to a folder you can write", err)
+			return nil, fmt.Errorf("make the package cache: %w\nfix: set WEFT_CACHE to a folder you can write", err)
 		}
 	}
 	if err := s.sweep(now); err != nil {

@@ -130,6 +130,9 @@ func (a *app) buildOptions(s supply, out string) (builder.Options, progress.Disp
 	if err != nil {
 		return fail(err)
 	}
+	if out == "" {
+		return fail(usage("--out is empty; name a folder"))
+	}
 	if s.lock == "" {
 		s.lock = filepath.Join(out, "weft.lock")
 	}

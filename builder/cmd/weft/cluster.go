@@ -33,9 +33,10 @@ func (a *app) clusterCommand() *cobra.Command {
 		Short: "Make the keys of a cluster, seal and open them",
 		Long: `Make the keys of a cluster, seal and open them. Its images are built by
 weft build CLUSTER.yaml, and booted in QEMU by weft run CLUSTER.yaml.`,
-		Example: `  weft cluster keys home.yaml`,
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example:                    `  weft cluster keys home.yaml`,
+		Args:                       noArgs,
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.keysCommand(), a.sealCommand(), a.unsealCommand())
 	return cmd

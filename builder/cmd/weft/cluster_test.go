@@ -118,7 +118,10 @@ func TestFlagsThatAClusterFileHasItself(t *testing.T) {
 		{[]string{"build", "--node", "pi-1"}, "--node is for a cluster file"},
 		{[]string{"run", file, "--nodes", "2"}, "--nodes: a cluster file has its nodes itself"},
 		{[]string{"cluster", "keys"}, "weft cluster keys takes one cluster file, not 0"},
-		{[]string{"cluster", "kyes"}, `weft has no verb "kyes"`},
+		{[]string{"cluster", "kyes"}, `weft cluster has no verb "kyes"; did you mean "keys"?` + "\nsee: weft cluster --help"},
+		{[]string{"cluster", "keys", file, "--rotate-psk"}, "home.yaml:4:10: no profile of cluster home has a pre-shared key"},
+		{[]string{"cluster", "keys", file, "--rotate-psk"}, "fix: leave --rotate-psk out"},
+		{[]string{"cluster", "keys", file, "--rotate-token"}, "fix: leave --rotate-token out"},
 		{[]string{"run", "none.yaml"}, "there is no none.yaml"},
 		{[]string{"build", "none.yaml"}, "none.yaml: no such file or directory"},
 	} {

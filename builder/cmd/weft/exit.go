@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"syscall"
 
 	"weft/builder/apt/fault"
@@ -51,12 +52,39 @@ func usage(format string, args ...any) error {
 const fixPath = "correct the path; it begins in this folder"
 
 // named marks err as a typing error when it says that a file a person named
-// is not there. Other faults of the disk stay what they are.
+// is not there, or is a folder. Other faults of the disk stay what they are.
 func named(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return inputError{fmt.Errorf("%w\nfix: %s", err, fixPath)}
+	case errors.Is(err, syscall.EISDIR):
+		return inputError{err}
 	}
 	return err
+}
+
+// remedy is the way out of a fault of the disk whose message names none;
+// empty where only the caller could know one.
+func remedy(err error) string {
+	if text := err.Error(); strings.Contains(text, "\nfix: ") || strings.Contains(text, "\nsee: ") {
+		return ""
+	}
+	for _, known := range []struct {
+		number syscall.Errno
+		fix    string
+	}{
+		{syscall.EISDIR, "name a file; this is a folder"},
+		{syscall.ENOTDIR, "name a folder; a part of this path is a file"},
+		{syscall.ENOSPC, "make room there, or use a place that has more"},
+		{syscall.EDQUOT, "make room there, or use a place that has more"},
+		{syscall.EROFS, "use a place that can be written"},
+		{syscall.EACCES, "use a place that you may read and write, or ask its owner"},
+	} {
+		if errors.Is(err, known.number) {
+			return known.fix
+		}
+	}
+	return ""
 }
 
 // exitCode says which kind of fault err is.
@@ -135,6 +163,9 @@ func (a *app) explain(err error) {
 		return
 	}
 	fmt.Fprintf(a.err, "weft: %v\n", err)
+	if fix := remedy(err); fix != "" {
+		fmt.Fprintf(a.err, "fix: %s\n", fix)
+	}
 }
 
 // colour reports whether w is a terminal that takes colours. See no-color.org

@@ -34,6 +34,7 @@ func TestEachKindOfFaultHasItsExitCode(t *testing.T) {
 		{"an image that cannot run", &guest.ImageError{Path: "x", Err: errors.New("y")}, exitInput},
 		{"no programs of a node", node.ErrNotEmbedded, exitDependency},
 		{"no QEMU", &vm.MissingError{}, exitDependency},
+		{"a folder in place of a file", named(&fs.PathError{Op: "read", Path: "x", Err: syscall.EISDIR}), exitInput},
 		{"a file of weft's that is not there", missing, exitIO},
 		{"no permission", &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, exitIO},
 		{"a named file without permission", named(&fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}), exitIO},
@@ -78,5 +79,27 @@ func TestAnInterruptIsNoFault(t *testing.T) {
 	a := &app{in: strings.NewReader(""), out: &bytes.Buffer{}, err: &errs}
 	if code := a.execute(ctx, []string{"build", "--out", t.TempDir()}); code != exitInterrupted || !strings.Contains(errs.String(), "weft: interrupted\n") {
 		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+}
+
+func TestFaultsOfTheDiskNameTheWayOutOnce(t *testing.T) {
+	disk := func(number syscall.Errno) error {
+		return fmt.Errorf("image: %w", &fs.PathError{Op: "write", Path: "x", Err: number})
+	}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{disk(syscall.ENOSPC), "fix: make room there"},
+		{disk(syscall.EROFS), "fix: use a place that can be written"},
+		{disk(syscall.EACCES), "fix: use a place that you may read and write"},
+		{disk(syscall.EIO), ""},
+		{fmt.Errorf("%w\nfix: set WEFT_CACHE", disk(syscall.EROFS)), "fix: set WEFT_CACHE"},
+	} {
+		var errs bytes.Buffer
+		(&app{err: &errs}).explain(c.err)
+		if said := errs.String(); !strings.Contains(said, c.want) || strings.Count(said, "fix:") > 1 || (c.want == "") == strings.Contains(said, "fix:") {
+			t.Errorf("%q, want %q", said, c.want)
+		}
 	}
 }

@@ -68,8 +68,11 @@ in the folder weft of the boot partition, as node.yaml.`,
 				_, err := a.out.Write(data)
 				return err
 			}
+			if info, err := os.Stat(out); err == nil && info.IsDir() {
+				return usage("--out %s: this is a folder; name a file in it\nsee: weft node-file --help", out)
+			}
 			if err := file.WritePrivate(out, func(f *os.File) error { _, err := f.Write(data); return err }); err != nil {
-				return err
+				return named(err)
 			}
 			fmt.Fprintf(a.out, "%s  node %s\n", out, name)
 			return nil
@@ -91,7 +94,7 @@ func putNodeFile(folder string, data []byte) (path string, err error) {
 	info, err := os.Stat(example)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && !info.Mode().IsRegular():
-		return "", usage("%s is no boot partition of weft: it has no file %s\nmount the first FAT partition of the card, and name the folder it is mounted at", folder, "weft/node.example.yaml")
+		return "", usage("%s is no boot partition of weft: it has no file %s\nfix: mount the first FAT partition of the card, and name the folder it is mounted at", folder, "weft/node.example.yaml")
 	case err != nil:
 		return "", err
 	}

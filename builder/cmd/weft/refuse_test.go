@@ -313,8 +313,26 @@ func TestBadOutputsAndSources(t *testing.T) {
 	dir := t.TempDir()
 	file := write(t, dir, "file", "")
 	t.Run("a file in place of the folder", func(t *testing.T) {
-		weft(t, "build", "--out", file).want(t, exitIO, file)
+		weft(t, "build", "--out", file).want(t, exitIO, file, "fix: name a folder; a part of this path is a file")
 		weft(t, "build", "--out", filepath.Join(file, "x")).want(t, exitIO, file)
+	})
+	t.Run("a folder in place of a file", func(t *testing.T) {
+		folder := t.TempDir()
+		for _, args := range [][]string{
+			{"plan", "--profile", folder},
+			{"plan", "--board", folder + "/"},
+			{"plan", "--files", "--profile", "k3s-canal", "--node", folder},
+			{"cluster", "keys", folder},
+		} {
+			weft(t, args...).want(t, exitInput, "read "+folder, ": is a directory\nfix: name a file; this is a folder")
+		}
+		weft(t, "build", "--lock", folder, "--out", dir).want(t, exitIO, "weft: read "+folder+": is a directory\nfix: name a file")
+	})
+	t.Run("no folder for the cache", func(t *testing.T) {
+		for _, name := range []string{"WEFT_CACHE", "XDG_CACHE_HOME", "HOME"} {
+			t.Setenv(name, "")
+		}
+		weft(t, "build", "--out", dir).want(t, exitInput, "fix: set WEFT_CACHE to a folder you can write")
 	})
 	t.Run("a cache that cannot be made", func(t *testing.T) {
 		t.Setenv("WEFT_CACHE", file)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -77,11 +78,11 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if cmd.HasSubCommands() {
-		err := usage("weft has no verb %q\nsee: weft --help", args[0])
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			err = usage("weft has no verb %q; did you mean %q?\nsee: weft --help", args[0], near[0])
+		near := ""
+		if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+			near = fmt.Sprintf("; did you mean %q?", names[0])
 		}
-		return err
+		return usage("%s has no verb %q%s\nsee: %s --help", cmd.CommandPath(), args[0], near, cmd.CommandPath())
 	}
 	return usage("%s takes no argument %q\nsee: %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
 }

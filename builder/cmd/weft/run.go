@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,13 +123,18 @@ second one ends them at once.`,
 	cmd.Flags().StringVar(&r.images, "out", "out", "folder that a cluster's image is built in")
 	for flag, values := range map[string][]string{
 		"until": {untilReady, untilPods},
-		"accel": {string(vm.Auto), string(vm.KVM), string(vm.HVF), string(vm.TCG)},
+		"accel": accelerators(),
 	} {
 		// The flag was just defined, the only reason this can fail.
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	a.identityFlag(cmd)
 	return cmd
+}
+
+// accelerators are the values of --accel.
+func accelerators() []string {
+	return []string{string(vm.Auto), string(vm.KVM), string(vm.HVF), string(vm.TCG)}
 }
 
 // there refuses a file that is not there, and says how one is made.
@@ -152,6 +158,12 @@ func (r *runner) check() error {
 	}
 	if r.nodes < 1 || r.nodes > 64 {
 		return usage("--nodes %d: use 1 to 64", r.nodes)
+	}
+	if !slices.Contains(accelerators(), r.accel) {
+		return usage("--accel %s: use one of %s", r.accel, strings.Join(accelerators(), ", "))
+	}
+	if r.memory != 0 && (r.memory < vm.MinMemory || r.memory > vm.MaxMemory) {
+		return usage("--memory %d: use %d to %d MiB", r.memory, vm.MinMemory, vm.MaxMemory)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (s *supply) flags(cmd *cobra.Command, lockHelp string) {
 // them the source works as long as everything is in the cache.
 func (a *app) source(s supply) (*apt.Source, cache.Dir, progress.Display, error) {
 	display := a.display()
-	dir, err := store.Dir(os.Getenv("WEFT_CACHE"))
+	dir, err := cacheDir()
 	if err != nil {
 		return nil, cache.Dir{}, display, err
 	}
@@ -65,7 +65,7 @@ func (a *app) source(s supply) (*apt.Source, cache.Dir, progress.Display, error)
 // payloads is where what profiles name by path or URL is fetched into: a folder
 // of weft's cache.
 func (a *app) payloads(display progress.Display) (*payload.Store, error) {
-	dir, err := store.Dir(os.Getenv("WEFT_CACHE"))
+	dir, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
@@ -78,4 +78,14 @@ func (a *app) display() progress.Display {
 		return progress.For(f, os.Getenv("TERM") == "dumb")
 	}
 	return progress.NewLines(a.err, time.Now)
+}
+
+// cacheDir is the folder of the cache. That none is known is the fault of the
+// environment weft was called with.
+func cacheDir() (string, error) {
+	dir, err := store.Dir(os.Getenv("WEFT_CACHE"))
+	if err != nil {
+		return "", inputError{err}
+	}
+	return dir, nil
 }
