@@ -184,6 +184,60 @@ func TestAWireGuardPeerIsExplained(t *testing.T) {
 	}
 }
 
+// What is explained of a plan for WireGuard, with and without a lane, is that
+// all is well when the kernel holds what is planned.
+func TestWhatIsPlannedForWireGuardIsExplained(t *testing.T) {
+	for name, way := range map[string]wanted.Way{
+		"main device": {Main: true}, "met on the lane": {Main: true, Lane: true}, "by the lane": {Lane: true, Via: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, device, table := vxlan(t, nil), "flannel-wg", mainTable
+			main, lane := wanted.Key{7}, wanted.Key{8}
+			if way.Via {
+				device, table = "flannel-wg.1", wanted.LaneTable
+			}
+			node, network := s.Snapshot.Node, s.Snapshot.Config.Network
+			network.Backend = profiles.Backend{Type: "wireguard"}
+			node.PublicKey = wanted.Key{1}
+			if way.Lane {
+				node.Lane = wanted.Lane{PublicKey: wanted.Key{2}, Port: 51822, PortV6: 51823, Ways: map[wanted.Key]wanted.Way{main: way}}
+			}
+			plan, err := wanted.For(node, network, []lease.Lease{{Node: "two", Backend: lease.WireGuard,
+				IPv4: lease.Half{Subnet: prefix("10.244.2.0/24"), Address: addr("10.0.0.2"), PublicKey: main.String(), Port: 51820},
+				Lane: lease.Lane{PublicKey: lane.String(), Port: 51822, PortV6: 51823}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Snapshot.Node, s.Snapshot.Config.Network, s.Snapshot.Wanted, s.Snapshot.Peers = node, network, plan.State, plan.Peers
+			s.Snapshot.Refusals = nil
+			for _, p := range plan.State.Peers {
+				s.Snapshot.Tunnels = append(s.Snapshot.Tunnels, wireguard.Health{Device: p.Link, PublicKey: p.PublicKey,
+					Handshake: time.Unix(980, 0), Endpoint: p.Endpoint})
+			}
+			s = situation(s.Snapshot, plan.State)
+			s.Hop = &Hop{Device: device, Table: table, Source: addr("10.244.1.0")}
+			var b bytes.Buffer
+			a := Explain(prefix("10.244.2.7/32"), s)
+			if err := Write(&b, a, status.Style{}); err != nil {
+				t.Fatal(err)
+			}
+			if len(a.Problems) > 0 || !strings.Contains(b.String(), "20s ago") || strings.Contains(b.String(), "ABSENT") {
+				t.Errorf("answer is\n%s", &b)
+			}
+			if missing := Explain(prefix("10.244.2.7/32"), without(s)); len(missing.Problems) == 0 {
+				t.Error("nothing is told of an empty kernel")
+			}
+		})
+	}
+}
+
+// without is a situation in which the kernel holds nothing.
+func without(s Situation) Situation {
+	s = situation(s.Snapshot, wanted.State{})
+	s.HopError = "network is unreachable"
+	return s
+}
+
 func TestNonsenseIsRefused(t *testing.T) {
 	for _, text := range []string{"", "node-2", "10.244.2", "fe80::1%eth0", "10.0.0.0/33", "::ffff:10.0.0.0/104", strings.Repeat("1", 65)} {
 		if p, err := Parse(text); err == nil {

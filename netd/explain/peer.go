@@ -68,25 +68,31 @@ func (e *explainer) health(known status.Peer) {
 	}
 }
 
-// route tells of the route to the peer that is wanted.
+// route tells of the route to the peer that is wanted: its own, or the one to
+// the whole network that WireGuard has.
 func (e *explainer) route(p wanted.Peer) *wanted.Route {
+	var best *wanted.Route
 	for _, r := range e.Snapshot.Wanted.Taken() {
-		if r.Dst != p.Subnet {
-			continue
+		holds := r.Dst.Bits() <= p.Subnet.Bits() && r.Dst.Contains(p.Subnet.Addr())
+		if r.Link != "" && holds && (best == nil || r.Dst.Bits() > best.Dst.Bits()) {
+			best = &r
 		}
-		onlink := ""
-		if r.OnLink {
-			onlink = " onlink"
-		}
-		via := ""
-		if r.Via.IsValid() {
-			via = " via " + r.Via.String()
-		}
-		e.object("route", fmt.Sprintf("%s%s dev %s%s", r.Dst, via, r.Link, onlink),
-			e.Kernel != nil && !slices.ContainsFunc(e.Kernel.Routes, func(h wanted.Route) bool { return wanted.CompareRoutes(h, r) == 0 }))
-		return &r
 	}
-	return nil
+	if best == nil {
+		return nil
+	}
+	r := *best
+	onlink := ""
+	if r.OnLink {
+		onlink = " onlink"
+	}
+	via := ""
+	if r.Via.IsValid() {
+		via = " via " + r.Via.String()
+	}
+	e.object("route", fmt.Sprintf("%s%s dev %s%s", r.Dst, via, r.Link, onlink),
+		e.Kernel != nil && !slices.ContainsFunc(e.Kernel.Routes, func(h wanted.Route) bool { return wanted.CompareRoutes(h, r) == 0 }))
+	return best
 }
 
 // object is a step that is an object of the kernel.
@@ -117,13 +123,16 @@ func (e *explainer) vxlan(p wanted.Peer, device string, backend profiles.Backend
 
 // wireguard tells of the peer of the device.
 func (e *explainer) wireguard(p wanted.Peer, device string, known status.Peer) {
-	missing := false
+	missing, key := false, p.PublicKey
+	if wanted.IsLane(device) {
+		key = p.Lane
+	}
 	if e.Kernel != nil {
 		missing = !slices.ContainsFunc(e.Kernel.Peers, func(h wanted.WGPeer) bool {
-			return h.Link == device && h.PublicKey == p.PublicKey && slices.Contains(h.AllowedIPs, p.Subnet)
+			return h.Link == device && h.PublicKey == key && slices.Contains(h.AllowedIPs, p.Subnet)
 		})
 	}
-	e.object("peer", fmt.Sprintf("key %s may have %s", p.PublicKey, p.Subnet), missing)
+	e.object("peer", fmt.Sprintf("key %s may have %s", key, p.Subnet), missing)
 	endpoint := p.Address.String()
 	if known.Tunnel != nil && known.Tunnel.Endpoint.IsValid() {
 		endpoint = known.Tunnel.Endpoint.String()
