@@ -67,8 +67,9 @@ func TestEtcdComesAndGoes(t *testing.T) {
 	first := putFlannel(t, s, 1)
 	x.until(t, "the peer", func() bool { return len(x.leases) == 1 })
 	s.Kill(t)
-	x.until(t, "the error", func() bool { return x.err != nil })
-	if len(x.leases) != 1 {
+	peers := 0
+	x.until(t, "the error", func() bool { peers = len(x.leases); return x.err != nil })
+	if peers != 1 {
 		t.Errorf("the peer is gone with etcd")
 	}
 	s.Start(t)
