@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/netd/nstest"
+	"weft/netd/wanted"
 	"weft/profiles"
 )
 
@@ -165,5 +166,58 @@ func TestBackendSwitchedWhileDownLeavesNothingBehind(t *testing.T) {
 	x.waitReady(t)
 	if left := x.leftovers(t); strings.Contains(left, "flannel") || strings.Count(left, "dev eth0") != 2 {
 		t.Errorf("the node holds\n%s", left)
+	}
+}
+
+// A node whose WireGuard key was being replaced when its backend changed has a
+// table of routes through the lane, and rules that lead there. They go with the
+// lane's device, and when somebody has removed that already; what others have at
+// the same number and place stays.
+func TestTheLanesTableGoesWithTheBackend(t *testing.T) {
+	for name, device := range map[string]bool{"with the device": true, "without it": false} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, dual, 2)
+			x := c.nodes[0]
+			commands := []string{
+				"-4 rule add pref 208 lookup 20800 protocol 208", "-6 rule add pref 208 lookup 20800 protocol 208",
+				"-4 route add throw 10.244.2.0/24 table 20800 metric 1 proto 209", "-6 route add throw fd42:0:0:2::/64 table 20800 metric 1 proto 209",
+				// Of somebody else.
+				"-4 rule add pref 208 lookup 208", "-4 route add throw 192.0.2.0/24 table 20800", "-6 route add throw 2001:db8::/64 table 20800",
+			}
+			if device {
+				commands = append(commands, "link add flannel-wg.1 type bridge", "link set flannel-wg.1 up",
+					"-4 route add 10.244.2.0/24 dev flannel-wg.1 table 20800 metric 2 proto 209",
+					"-6 route add fd42:0:0:2::/64 dev flannel-wg.1 table 20800 metric 2 proto 209")
+			}
+			for _, command := range commands {
+				x.Run(t, "ip", strings.Fields(command)...)
+			}
+			if device {
+				x.Run(t, "ip", "link", "set", "flannel-wg.1", "alias", wanted.Mark)
+			}
+			x.start(t)
+			x.waitReady(t)
+			holds := func() string {
+				var all string
+				for _, family := range []string{"-4", "-6"} {
+					all += x.Run(t, "ip", family, "rule", "show", "pref", "208") + x.Run(t, "ip", family, "route", "show", "table", "20800")
+				}
+				return all + x.Run(t, "ip", "-o", "link", "show")
+			}
+			left := holds()
+			for _, gone := range []string{"lookup 20800", "10.244.2.0", "fd42:0:0:2::", "flannel-wg"} {
+				if strings.Contains(left, gone) {
+					t.Errorf("%s is still there:\n%s", gone, left)
+				}
+			}
+			for _, stays := range []string{"lookup 208", "192.0.2.0/24", "2001:db8::/64"} {
+				if !strings.Contains(left, stays) {
+					t.Errorf("%s is gone:\n%s", stays, left)
+				}
+			}
+			if r := x.report(t); len(r.Drift) > 0 {
+				t.Errorf("it would still change %v", r.Drift)
+			}
+		})
 	}
 }
