@@ -102,8 +102,9 @@ func (f stored) state(main wireguard.Private) (State, error) {
 	switch {
 	case main.Public() == f.Main:
 	case s.Step == StepKey && main == s.Next:
-		// The node died between the two files.
-		s.Step, s.Next, s.Made, s.Held = StepDone, wireguard.Private{}, s.Since, time.Time{}
+		// The node died between the two files, and with it who was taken out of
+		// the main device: any peer may have stayed there.
+		s.Step, s.Next, s.Made, s.Held, s.Stayed = StepDone, wireguard.Private{}, s.Since, time.Time{}, s.Via
 	default:
 		return State{}, fmt.Errorf("%s belongs to another key", StateFile)
 	}

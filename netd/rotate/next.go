@@ -29,6 +29,7 @@ func (m Machine) Next(s State, in Input) (State, Output) {
 		return s, d.out
 	}
 	d.forget()
+	d.late()
 	d.begin()
 	d.makeLane()
 	d.move()
@@ -103,6 +104,15 @@ func (d *decision) forget() {
 	maps.DeleteFunc(d.via, gone)
 	maps.DeleteFunc(d.with, gone)
 	d.Stayed = slices.DeleteFunc(slices.Clone(d.Stayed), func(key wanted.Key) bool { return gone(key, true) })
+}
+
+// late has the new key count from when the kernel has it: a node that dies
+// before leaves it with the old one, and handshakes under that go on. Only those
+// who stayed in the device are judged by the time.
+func (d *decision) late() {
+	if d.Step == StepDone && len(d.Stayed) > 0 && !d.in.Applied {
+		d.Made = d.in.Now
+	}
 }
 
 // begin starts a rotation that is due.

@@ -188,7 +188,7 @@ func TestCrashBetweenTheTwoFilesIsTheNewKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	then := s
-	then.Step, then.Since, then.Next, then.Lane = StepKey, start, wireguard.New(), wireguard.New()
+	then.Step, then.Since, then.Next, then.Lane, then.Via = StepKey, start, wireguard.New(), wireguard.New(), []wanted.Key{public(1)}
 	if err := s.Save(dir, then); err != nil {
 		t.Fatal(err)
 	}
@@ -198,6 +198,34 @@ func TestCrashBetweenTheTwoFilesIsTheNewKey(t *testing.T) {
 	again, note, err := Load(dir, start, wireguard.New)
 	if err != nil || note != "" || again.Step != StepDone || again.Main != then.Next || again.Lane != then.Lane {
 		t.Errorf("loaded %+v, %q, %v", again, note, err)
+	}
+	if !slices.Equal(again.Stayed, then.Via) { // who was taken out of the device is not known any longer
+		t.Errorf("peers that may have stayed are %v", again.Stayed)
+	}
+}
+
+// A netd that dies before the kernel has the new key leaves it with the old one,
+// and handshakes under that go on for as long as netd is away. Of a peer that was
+// in the device all the time, none of them proves the new key.
+func TestHandshakesWhileNetdWasAwayProveNothing(t *testing.T) {
+	s := inLane()
+	p := following(s)
+	p.On = nil // its netd is dead
+	s.Step, s.Via, s.With = StepKey, []wanted.Key{p.Lane}, []wanted.Key{p.Lane}
+	s, _ = next(s, 0, p)
+	if s.Step != StepDone || !slices.Contains(s.Stayed, p.Lane) {
+		t.Fatalf("state is %+v", s)
+	}
+	// Here it dies. An hour later the device still has the old key.
+	p.MainUp, p.MainAt = false, start.Add(time.Hour-time.Second)
+	s, _ = Machine{NewKey: wireguard.New}.Next(s, Input{Now: start.Add(time.Hour), Peers: []Peer{p}})
+	p.MainUp = true // the new key is in the device, and the kernel tells of what was
+	if s, _ = next(s, time.Hour+time.Second, p); !slices.Contains(s.Via, p.Lane) {
+		t.Error("the peer is sent to by the main device, and does not know its key")
+	}
+	p.MainAt = start.Add(time.Hour + Grace + time.Second)
+	if s, _ = next(s, time.Hour+Grace+2*time.Second, p); slices.Contains(s.Via, p.Lane) {
+		t.Error("a later handshake does not count")
 	}
 }
 
