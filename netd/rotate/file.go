@@ -113,7 +113,7 @@ func (f stored) state(main wireguard.Private) (State, error) {
 	default:
 		return State{}, fmt.Errorf("%s: unknown step %q", StateFile, s.Step)
 	}
-	if s.Step.needsLane() && (s.Next.IsZero() || s.Lane.IsZero()) {
+	if s.Rotating() && s.Lane.IsZero() || s.Step.needsLane() && s.Next.IsZero() {
 		return State{}, fmt.Errorf("%s lacks keys", StateFile)
 	}
 	return s, nil

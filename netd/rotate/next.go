@@ -115,8 +115,12 @@ func (d *decision) late() {
 	}
 }
 
-// begin starts a rotation that is due.
+// begin starts a rotation that is due. A clock that was set back makes the age
+// begin anew.
 func (d *decision) begin() {
+	if d.Step == StepNone && d.in.Now.Before(d.Made) {
+		d.Made = d.in.Now
+	}
 	age := d.in.Now.Sub(d.Made)
 	due := d.Asked || d.in.Every > 0 && age >= d.in.Every
 	if !due || d.Step != StepNone || !d.Lane.IsZero() {
@@ -292,6 +296,13 @@ func (s State) Waiting(peers []Peer) string {
 		return "waits for packets on the way"
 	case s.Step == StepDone && len(s.Via) > 0:
 		return fmt.Sprintf("waits for %d peers to prove the new key", len(s.Via))
+	case s.Asked && !s.Rotating() && !s.Lane.IsZero():
+		for _, p := range peers {
+			if p.Step.needsLane() && p.Lane != noKey {
+				return "waits until " + p.Name + " has replaced its key"
+			}
+		}
+		fallthrough
 	case s.Rotating():
 		return "waits for the end of the second device"
 	}

@@ -204,6 +204,54 @@ func TestCrashBetweenTheTwoFilesIsTheNewKey(t *testing.T) {
 	}
 }
 
+// A clock that was far ahead when the key was made does not make it last.
+func TestKeyMadeInTheFutureIsReplacedAtItsAge(t *testing.T) {
+	s := idle()
+	s.Made = start.Add(10 * 365 * 24 * time.Hour)
+	s, out := next(s, 0)
+	if s.Rotating() || !out.Wake.Equal(start.Add(time.Hour)) {
+		t.Errorf("step %q, wakes at %v", s.Step, out.Wake)
+	}
+	if s, _ = next(s, time.Hour); s.Step != StepLane {
+		t.Errorf("at its age: step %q", s.Step)
+	}
+}
+
+// A file whose step has no lane would never come to its end.
+func TestStepWithoutALaneIsNotTakenUp(t *testing.T) {
+	for _, step := range []Step{StepLane, StepKey, StepDone} {
+		dir := t.TempDir()
+		s, _, err := Load(dir, start, wireguard.New)
+		if err != nil {
+			t.Fatal(err)
+		}
+		then := s
+		then.Step, then.Since, then.Next = step, start, wireguard.New()
+		if err := s.Save(dir, then); err != nil {
+			t.Fatal(err)
+		}
+		if again, note, err := Load(dir, start, wireguard.New); err != nil || note == "" || again.Rotating() || again.Main != s.Main {
+			t.Errorf("step %s: loaded %+v, %q, %v", step, again, note, err)
+		}
+	}
+}
+
+// Who has asked for a key is told that another node comes first.
+func TestAskedKeyThatWaitsForAnotherNodeSaysSo(t *testing.T) {
+	s := idle()
+	s.Asked = true
+	s.Lane = wireguard.New() // for two
+	p := Peer{Name: "two", ID: "two", Main: public(2), Lane: public(20), Step: StepKey, Aware: true}
+	s, _ = next(s, 0, p)
+	if got := s.Waiting([]Peer{p}); got != "waits until two has replaced its key" {
+		t.Errorf("it says %q", got)
+	}
+	p.Step = StepDone
+	if got := s.Waiting([]Peer{p}); got != "waits for the end of the second device" {
+		t.Errorf("after that it says %q", got)
+	}
+}
+
 // A netd that dies before the kernel has the new key leaves it with the old one,
 // and handshakes under that go on for as long as netd is away. Of a peer that was
 // in the device all the time, none of them proves the new key.
