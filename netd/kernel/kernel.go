@@ -133,7 +133,7 @@ func (c *Conn) Read(scope Scope) (wanted.State, error) {
 			return errors.Join(c.dump(unix.RTM_GETROUTE, unix.AF_INET, each), c.dump(unix.RTM_GETROUTE, unix.AF_INET6, each))
 		}},
 		{"rules", func() { state.Rules = nil }, func() error {
-			return c.dump(unix.RTM_GETRULE, unix.AF_UNSPEC, func(b []byte) {
+			return c.dumpIfAny(unix.RTM_GETRULE, unix.AF_UNSPEC, func(b []byte) {
 				if r, ok := decodeRule(b); ok && !scope.holdsFamily(r.IPv6) {
 					state.Rules = append(state.Rules, r)
 				}
@@ -343,6 +343,16 @@ func (c *Conn) dump(kind, family int, each func(data []byte)) error {
 		request.AddData(nl.NewIfInfomsg(family))
 	}
 	return c.rt.Dump(request, each)
+}
+
+// dumpIfAny is dump for objects that a kernel may be built without (net/core/rtnetlink.c,
+// rtnetlink_rcv_msg, for rules without CONFIG_FIB_RULES): it has none of them then.
+func (c *Conn) dumpIfAny(kind, family int, each func(data []byte)) error {
+	err := c.dump(kind, family, each)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	return err
 }
 
 // again repeats a read that was interrupted by changes. Under a constant

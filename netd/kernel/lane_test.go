@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net"
@@ -230,6 +231,21 @@ func TestRuleThatGoesIsHeardOfAndOwnOnesAreNot(t *testing.T) {
 			return
 		}
 		t.Error("the lost rule was not heard of")
+	})
+}
+
+// A kernel without rules (CONFIG_FIB_RULES) refuses to list them, as any does
+// with what it has never heard of. It has none, and all else is read.
+func TestKernelWithoutRulesHasNone(t *testing.T) {
+	inNode(t, func(t *testing.T, conn *Conn, _ *nstest.Node, _ underlay.Device) {
+		const unknown = 1022 // above RTM_MAX
+		none := func([]byte) { t.Error("it lists something") }
+		if err := conn.dump(unknown, unix.AF_UNSPEC, none); !errors.Is(err, unix.EOPNOTSUPP) {
+			t.Fatalf("the kernel says %v, want EOPNOTSUPP", err)
+		}
+		if err := conn.dumpIfAny(unknown, unix.AF_UNSPEC, none); err != nil {
+			t.Errorf("it fails: %v", err)
+		}
 	})
 }
 
