@@ -56,12 +56,13 @@ func Peers(now time.Time, devices []Device) []Health {
 	return all
 }
 
-// State is how the peer is.
+// State is how the peer is. A handshake far ahead is one from before the clock
+// was set back, and says nothing of now.
 func (p Peer) State(now time.Time) State {
 	switch {
 	case p.Handshake.IsZero():
 		return Waiting
-	case now.Sub(p.Handshake) > RejectAfter:
+	case now.Sub(p.Handshake).Abs() > RejectAfter:
 		return Stale
 	}
 	return Up

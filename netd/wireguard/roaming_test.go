@@ -197,12 +197,14 @@ func TestAnEndpointAmongThePodsIsNone(t *testing.T) {
 }
 
 func TestStateOfAPeerFollowsItsHandshake(t *testing.T) {
+	const never = -1
 	for _, c := range []struct {
 		age  time.Duration
 		want State
-	}{{-1, Waiting}, {0, Up}, {RejectAfter, Up}, {RejectAfter + 1, Stale}} {
+	}{{never, Waiting}, {0, Up}, {RejectAfter, Up}, {RejectAfter + 1, Stale},
+		{-time.Second, Up}, {-24 * time.Hour, Stale}} { // of a clock that was set back
 		p := Peer{Handshake: begin.Add(-c.age)}
-		if c.age < 0 {
+		if c.age == never {
 			p.Handshake = time.Time{}
 		}
 		if got := p.State(begin); got != c.want {
