@@ -6,9 +6,15 @@ import (
 	"fmt"
 )
 
-// MaxData is the size limit of backend data and of what netd adds, in bytes:
-// many times what an honest node writes.
-const MaxData = 64 << 10
+// MaxData is the size limit of backend data in bytes, many times what an honest
+// node writes, and MaxExtra that of what netd adds: while a key is replaced, 47
+// bytes for each of some 10,000 peers. Hints are given no more than
+// roomForLearned.
+const (
+	MaxData        = 64 << 10
+	MaxExtra       = 512 << 10
+	roomForLearned = 64 << 10
+)
 
 // vxlanData and wireguardData are flannel's backend data, its names in its
 // order (pkg/backend/vxlan/vxlan.go, pkg/backend/wireguard/wireguard.go).
@@ -78,8 +84,8 @@ type extra struct {
 
 // Extra is what the lease says beyond flannel's fields, as JSON: the node's
 // name and identity, and what WireGuard's rotation and roaming need. It fits
-// in [MaxData]: what does not of the learned endpoints, which only help, is
-// left out, since peers would refuse the whole lease.
+// in [MaxExtra], since peers would refuse the whole lease: of the learned
+// endpoints, which only help, what makes it large is left out.
 func (l Lease) Extra() (json.RawMessage, error) {
 	e := extra{Node: l.Node, UUID: l.UUID, Learned: l.Learned}
 	if !l.Lane.IsZero() {
@@ -87,11 +93,11 @@ func (l Lease) Extra() (json.RawMessage, error) {
 	}
 	for {
 		data, err := json.Marshal(e)
-		if err != nil || len(data) <= MaxData {
+		if err != nil || len(data) <= roomForLearned || len(e.Learned) == 0 && len(data) <= MaxExtra {
 			return data, err
 		}
 		if len(e.Learned) == 0 {
-			return nil, fmt.Errorf("what netd adds to a lease has %d bytes, the limit is %d", len(data), MaxData)
+			return nil, fmt.Errorf("what netd adds to a lease has %d bytes, the limit is %d", len(data), MaxExtra)
 		}
 		e.Learned = e.Learned[:len(e.Learned)*3/4]
 	}
@@ -100,8 +106,8 @@ func (l Lease) Extra() (json.RawMessage, error) {
 // SetExtra reads what [Lease.Extra] wrote. A lease without it, of flanneld,
 // stays as it is.
 func (l *Lease) SetExtra(data []byte) error {
-	if len(data) > MaxData {
-		return fmt.Errorf("what netd adds to a lease has %d bytes, the limit is %d", len(data), MaxData)
+	if len(data) > MaxExtra {
+		return fmt.Errorf("what netd adds to a lease has %d bytes, the limit is %d", len(data), MaxExtra)
 	}
 	if data = bytes.TrimSpace(data); len(data) == 0 {
 		return nil

@@ -95,10 +95,31 @@ func TestExtraComesBack(t *testing.T) {
 			t.Errorf("%q: %+v, %v", none, l, err)
 		}
 	}
-	for _, bad := range []string{`[]`, `{"learned":[{"address":"x"}]}`, strings.Repeat(" ", MaxData+1)} {
+	for _, bad := range []string{`[]`, `{"learned":[{"address":"x"}]}`, strings.Repeat(" ", MaxExtra+1)} {
 		before := l
 		if err := l.SetExtra([]byte(bad)); err == nil || !l.Equal(before) {
 			t.Errorf("%.20q: %+v, %v", bad, l, err)
+		}
+	}
+}
+
+// A node that replaces its key names the lanes of all of its peers. A lease that
+// could not be written is given up with the time, and the node with it.
+func TestLanesOfALargeNetworkFit(t *testing.T) {
+	for _, peers := range []int{1000, 5000, 10000} {
+		l := Lease{Node: "node-1", UUID: "u", Lane: Lane{PublicKey: "k", Step: "lane"}}
+		for i := range peers {
+			l.Lane.On = append(l.Lane.On, fmt.Sprintf("%044d", i))
+			l.Learned = append(l.Learned, Endpoint{l.Lane.On[i], netip.MustParseAddrPort("203.0.113.1:51820")})
+		}
+		data, err := l.Extra()
+		if err != nil {
+			t.Errorf("%d peers: %v", peers, err)
+			continue
+		}
+		var got Lease
+		if err := got.SetExtra(data); err != nil || len(got.Lane.On) != peers {
+			t.Errorf("%d peers: %d lanes came back, %v", peers, len(got.Lane.On), err)
 		}
 	}
 }
@@ -110,14 +131,14 @@ func TestExtraFits(t *testing.T) {
 		l.Learned = append(l.Learned, Endpoint{fmt.Sprintf("%044d", i), netip.MustParseAddrPort("203.0.113.1:51820")})
 	}
 	data, err := l.Extra()
-	if err != nil || len(data) > MaxData {
+	if err != nil || len(data) > roomForLearned {
 		t.Fatalf("%d bytes, %v", len(data), err)
 	}
 	var got Lease
 	if err := got.SetExtra(data); err != nil || got.UUID != "u" || len(got.Learned) < 100 || len(l.Learned) != 5000 {
 		t.Errorf("%d hints, %v", len(got.Learned), err)
 	}
-	l.Lane.Step = strings.Repeat("x", MaxData)
+	l.Lane.Step = strings.Repeat("x", MaxExtra)
 	if _, err := l.Extra(); err == nil {
 		t.Error("what cannot fit is written")
 	}

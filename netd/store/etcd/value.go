@@ -10,8 +10,9 @@ import (
 	"weft/netd/store/etcd/client"
 )
 
-// maxValue limits a value: twice the backend data and what netd adds.
-const maxValue = 4 * lease.MaxData
+// maxValue limits a value: twice the backend data, what netd adds, and the rest.
+// etcd takes 1.5 MiB (etcd's --max-request-bytes).
+const maxValue = 3*lease.MaxData + lease.MaxExtra
 
 // value is what a key holds: flannel's fields in flannel's order
 // (pkg/lease/lease.go, LeaseAttrs) and netd's own after them, which flanneld

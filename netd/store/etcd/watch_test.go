@@ -346,3 +346,21 @@ func TestOutageIsToldOnce(t *testing.T) {
 		t.Errorf("told %d times in 2 s", told)
 	}
 }
+
+// The lease of a node that replaces its key names the lanes of all its peers.
+func TestLeaseWithTheLanesOfTenThousandPeersIsKeptAndRead(t *testing.T) {
+	s := etcdtest.Start(t)
+	own := ownLease(1)
+	own.Lane = lease.Lane{PublicKey: "k", Step: "lane"}
+	for i := range 10_000 {
+		own.Lane.On = append(own.Lane.On, fmt.Sprintf("%044d", i))
+	}
+	reader := newNode(t, s, 2, network(pods4)).watch(t)
+	newNode(t, s, 1, network(pods4)).publish(t, own).subnet(t, 1)
+	reader.until(t, "the lanes", func() bool {
+		for _, l := range reader.leases {
+			return len(l.Lane.On) == len(own.Lane.On)
+		}
+		return false
+	})
+}
