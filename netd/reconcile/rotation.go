@@ -32,7 +32,7 @@ func (l *Loop) planned(leases []lease.Lease) (wanted.Plan, error) {
 func (l *Loop) decide(plan wanted.Plan, leases []lease.Lease) wanted.Lane {
 	t := &l.tunnels
 	t.peers = l.rotating(plan, leases)
-	in := rotate.Input{Now: l.now(), Peers: t.peers, Applied: t.applied, Kept: l.kept}
+	in := rotate.Input{Now: l.now(), Peers: t.peers, Applied: t.applied, Kept: l.kept, Fixed: !l.canRotate()}
 	if l.canRotate() {
 		in.Every = l.config.Network.Backend.RotateEvery
 	}

@@ -111,6 +111,32 @@ func TestAskedRotationMakesALaneAndTellsOfItOnceItIsThere(t *testing.T) {
 	}
 }
 
+// A rotation that has begun ends where the store is exchanged for a list of keys.
+func TestKeyStaysWhenTheStoreBecomesStatic(t *testing.T) {
+	l, _ := wgLoop(t, profiles.StoreEtcd)
+	answer := make(chan error, 1)
+	l.askedToRotate(answer)
+	if err := <-answer; err != nil {
+		t.Fatal(err)
+	}
+	l.pass()
+	if l.tunnels.state.Lane.IsZero() || !l.tunnels.state.Rotating() {
+		t.Fatalf("no rotation has begun: %+v", l.tunnels.state)
+	}
+	main := l.tunnels.state.Main
+	l.configure(wgConfig(profiles.StoreStatic))
+	now := time.Now()
+	l.now = func() time.Time { return now }
+	for range 100 {
+		now = now.Add(time.Second)
+		l.todo.want = true
+		l.pass()
+	}
+	if s := l.tunnels.state; s.Main != main || s.Rotating() || !s.Lane.IsZero() || len(l.state.Wanted.Rules) > 0 {
+		t.Errorf("state is %+v, the key the same %t", s, s.Main == main)
+	}
+}
+
 func TestSnapshotHoldsNoPrivateKey(t *testing.T) {
 	l, _ := wgLoop(t, profiles.StoreEtcd)
 	l.tunnels.state.Asked = true

@@ -30,6 +30,7 @@ func (m Machine) Next(s State, in Input) (State, Output) {
 	}
 	d.forget()
 	d.late()
+	d.stay()
 	d.begin()
 	d.makeLane()
 	d.move()
@@ -115,6 +116,20 @@ func (d *decision) late() {
 	}
 }
 
+// stay ends a rotation in which the key is still the old one where nobody can
+// be told of another.
+func (d *decision) stay() {
+	if !d.in.Fixed {
+		return
+	}
+	d.Asked = false
+	if d.Step.needsLane() {
+		d.Next = wireguard.Private{}
+		d.enter(StepNone)
+		d.note("the key stays: peers have a list of keys now")
+	}
+}
+
 // begin starts a rotation that is due. A clock that was set back makes the age
 // begin anew.
 func (d *decision) begin() {
@@ -123,7 +138,7 @@ func (d *decision) begin() {
 	}
 	age := d.in.Now.Sub(d.Made)
 	due := d.Asked || d.in.Every > 0 && age >= d.in.Every
-	if !due || d.Step != StepNone || !d.Lane.IsZero() {
+	if !due || d.in.Fixed || d.Step != StepNone || !d.Lane.IsZero() {
 		return
 	}
 	d.Next, d.Lane, d.Asked, d.Stayed = d.newKey(), d.newKey(), false, nil

@@ -155,6 +155,8 @@ type Input struct {
 	Now time.Time
 	// Every is the age at which a key is replaced; 0 is never.
 	Every time.Duration
+	// Fixed says that peers have a list of keys, and cannot be told of another.
+	Fixed bool
 	// Peers are the other nodes.
 	Peers []Peer
 	// Applied says that the kernel holds what the last output asked for, and

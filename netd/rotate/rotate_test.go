@@ -204,6 +204,37 @@ func TestCrashBetweenTheTwoFilesIsTheNewKey(t *testing.T) {
 	}
 }
 
+// A network that gets a list of keys while a node replaces its own lists the one
+// it has: no other may follow.
+func TestKeyStaysWherePeersHaveAList(t *testing.T) {
+	for _, step := range []Step{StepNone, StepLane, StepKey} {
+		s := idle()
+		s.Asked = true
+		if step != StepNone {
+			s = inLane()
+			s.Step, s.Via, s.With = step, []wanted.Key{public(20)}, []wanted.Key{public(20)}
+		}
+		main := s.Main
+		listed := Peer{Name: "two", ID: "two", Main: public(2), MainUp: true, Live: true}
+		var out Output
+		for at := time.Duration(0); at < time.Hour; at += time.Second {
+			s, out = Machine{NewKey: wireguard.New}.Next(s, Input{Now: start.Add(at), Peers: []Peer{listed}, Applied: true, Fixed: true})
+			if s.Main != main {
+				t.Fatalf("step %q: the key is another after %v", step, at)
+			}
+		}
+		if s.Rotating() || s.Asked || !s.Lane.IsZero() || out.Ways["two"] != (wanted.Way{Main: true}) {
+			t.Errorf("step %q: at the end %+v, %+v", step, s, out.Ways)
+		}
+	}
+	// What is done is done: peers may have the new key already.
+	s := inLane()
+	s.Step, s.Next = StepDone, wireguard.Private{}
+	if s, _ = (Machine{NewKey: wireguard.New}).Next(s, Input{Now: start, Fixed: true}); s.Step != StepDone {
+		t.Errorf("at step done it goes to %q", s.Step)
+	}
+}
+
 // A clock that was far ahead when the key was made does not make it last.
 func TestKeyMadeInTheFutureIsReplacedAtItsAge(t *testing.T) {
 	s := idle()
