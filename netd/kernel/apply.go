@@ -70,8 +70,11 @@ func isLink(c diff.Change) bool {
 }
 
 // sameStep reports whether two changes may go out together. What is removed
-// goes out after it is known that what takes its place has been made.
-func sameStep(a, b diff.Change) bool { return (a.Verb == diff.Remove) == (b.Verb == diff.Remove) }
+// goes out after it is known that what takes its place has been made, and routes
+// after the rules that lead to them.
+func sameStep(a, b diff.Change) bool {
+	return (a.Verb == diff.Remove) == (b.Verb == diff.Remove) && isRule(a.Object) == isRule(b.Object)
+}
 
 func isPeer(c diff.Change) bool {
 	_, is := c.Object.(wanted.WGPeer)

@@ -249,6 +249,28 @@ func TestKernelWithoutRulesHasNone(t *testing.T) {
 	})
 }
 
+// A kernel without tables (CONFIG_IP_MULTIPLE_TABLES) takes no rule and puts
+// routes of any table into the main one (include/net/ip_fib.h, fib_new_table),
+// where a throw is the end of a packet. So rules go out first, and no route is
+// made in a table that nothing leads to.
+func TestWithoutItsRuleNoRouteIsMadeInATable(t *testing.T) {
+	rule := wanted.Rule{Priority: wanted.LaneRule, Table: wanted.LaneTable}
+	create := func(o diff.Object) diff.Change { return diff.Change{Verb: diff.Create, Object: o} }
+	throw := create(wanted.Route{Dst: netip.MustParsePrefix("10.244.2.0/24"), Table: wanted.LaneTable, Throw: true})
+	others := []diff.Change{
+		create(wanted.Route{Dst: netip.MustParsePrefix("fd42::/64"), Table: wanted.LaneTable, Throw: true}),
+		create(wanted.Route{Dst: netip.MustParsePrefix("10.244.3.0/24"), Link: "eth0"}),
+		{Verb: diff.Remove, Object: throw.Object},
+	}
+	got := spare(append([]diff.Change{throw}, others...), []Failure{{create(rule), unix.EOPNOTSUPP}})
+	if !slices.Equal(got, others) {
+		t.Errorf("left are %v, want %v", got, others)
+	}
+	if sameStep(create(rule), throw) {
+		t.Error("the routes do not wait for the rule")
+	}
+}
+
 // hearing are the events of a node, until the test's patience ends.
 func hearing(t *testing.T, n *nstest.Node, conn *Conn) iter.Seq[Event] {
 	t.Helper()

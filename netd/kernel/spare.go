@@ -7,17 +7,32 @@ import (
 	"weft/netd/wanted"
 )
 
+// A table is one of a family.
+type table struct {
+	ipv6   bool
+	number uint32
+}
+
 // spare is changes without the removals that would take the old path of a
 // peer whose new one could not be made: its route, and the neighbour and the
-// FDB entry that the route needs. They go when the new path is there.
+// FDB entry that the route needs. They go when the new path is there. Nor are
+// there routes of a table to which no rule could be made: a kernel without
+// tables would put them into the main one.
 func spare(changes []diff.Change, failures []Failure) []diff.Change {
 	lost := map[netip.Addr]bool{} // where the subnets begin: gateways of tunnels
+	dead := map[table]bool{}
 	for _, f := range failures {
-		if r, is := f.Change.Object.(wanted.Route); is && f.Change.Verb == diff.Create {
-			lost[r.Dst.Addr()] = true
+		if f.Change.Verb != diff.Create {
+			continue
+		}
+		switch o := f.Change.Object.(type) {
+		case wanted.Route:
+			lost[o.Dst.Addr()] = true
+		case wanted.Rule:
+			dead[table{o.IPv6, o.Table}] = true
 		}
 	}
-	if len(lost) == 0 {
+	if len(lost)+len(dead) == 0 {
 		return changes
 	}
 	macs := map[wanted.MAC]bool{}
@@ -31,6 +46,9 @@ func spare(changes []diff.Change, failures []Failure) []diff.Change {
 		needed := false
 		switch o := c.Object.(type) {
 		case wanted.Route:
+			if c.Verb == diff.Create && dead[table{o.Dst.Addr().Is6(), o.Table}] {
+				continue
+			}
 			needed = lost[o.Dst.Addr()]
 		case wanted.Neighbour:
 			needed = lost[o.IP]
