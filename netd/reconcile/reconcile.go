@@ -229,6 +229,11 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.alive()
 		case <-later.C:
 		}
+		select {
+		case <-beat: // does not wait for its turn among all that happens
+			l.alive()
+		default:
+		}
 		l.drain()
 		l.look()
 	}
