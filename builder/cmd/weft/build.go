@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,6 +111,13 @@ the secrets file beside the cluster file; see weft cluster keys.`,
 func clusterFile(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 && isClusterFile(args[0]) {
 		return nil
+	}
+	if len(args) == 1 {
+		for flag, names := range map[string][]string{"board": boards.Names(), "profile": profileNames()} {
+			if slices.Contains(names, args[0]) {
+				return usage("%s takes no argument %q; did you mean --%s %[2]s?\nsee: %[1]s --help", cmd.CommandPath(), args[0], flag)
+			}
+		}
 	}
 	return noArgs(cmd, args)
 }

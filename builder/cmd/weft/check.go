@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"weft/document"
 	"weft/profiles"
@@ -101,11 +100,8 @@ from then on, changes that a running cluster does not survive are refused.`,
 // usable key is taken for what its folder or name suggests, so that the
 // message about the key comes from the right reader.
 func fileKind(data []byte, name string) string {
-	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(line, "weft:"); ok {
-			value, _, _ = strings.Cut(strings.Trim(strings.TrimSpace(value), `"'`), "/")
-			return value
-		}
+	if kind := saidKind(data); kind != "" {
+		return kind
 	}
 	switch {
 	case filepath.Base(filepath.Dir(name)) == "boards":

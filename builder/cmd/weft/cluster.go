@@ -112,6 +112,9 @@ func (a *app) makeKeys(file string, rotate fleet.Rotation) error {
 
 // fleet reads a cluster file and all it names; warnings are printed.
 func (a *app) fleet(file string) (*fleet.Fleet, error) {
+	if err := ofKind(file, "cluster"); err != nil {
+		return nil, err
+	}
 	f, err := fleet.Finder{Version: version, Board: defaultBoard, Identity: a.identityFile()}.Read(file)
 	if err != nil {
 		return nil, unfound(err)

@@ -55,6 +55,9 @@ The exit code is 2 when something is missing.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
+				if cmd.Flags().Changed("profile") {
+					return usage("%s and --profile %s: name one profile\nsee: weft contract --help", args[0], t.profile)
+				}
 				t.profile = args[0]
 			}
 			found, err := a.contract(cmd.Context(), t, s)

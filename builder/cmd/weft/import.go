@@ -194,7 +194,7 @@ func (a *app) put(files []importer.File, folder string, force bool) error {
 	}
 	for _, f := range files {
 		if _, err := os.Lstat(filepath.Join(folder, f.Name)); err == nil && !force && !f.Secret {
-			return usage("%s is there already; use --name, --out, or --force to overwrite it", filepath.Join(folder, f.Name))
+			return usage("%s is there already; use another name, --out, or --force to overwrite it", filepath.Join(folder, f.Name))
 		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

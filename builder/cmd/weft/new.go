@@ -59,6 +59,12 @@ IPv6 ranges are local ones, drawn at random. What is written passes weft check.`
 			if len(args) == 1 {
 				w.Name = args[0]
 			}
+			for flag, n := range map[string]int{"nodes": w.Nodes, "servers": w.Servers} {
+				// 0 in a wish is what was not said.
+				if n == 0 && cmd.Flags().Changed(flag) {
+					return usage("--%s 0: use 1 or more", flag)
+				}
+			}
 			// A Reader of this package never fails (crypto/rand).
 			_, _ = rand.Read(w.Random[:])
 			if cmd.Flags().NFlag() == 0 && terminal(a.in) && terminal(a.out) {
@@ -76,7 +82,7 @@ IPv6 ranges are local ones, drawn at random. What is written passes weft check.`
 	f := cmd.Flags()
 	f.StringVar(&w.Distribution, "distribution", "", "none, k3s or rke2 (default none)")
 	f.StringVar(&w.Version, "version", "", "release of Kubernetes, such as v1.33.1 (default the newest)")
-	f.StringVar(&w.Backend, "backend", "", "how packets travel between nodes (default vxlan, or canal\nwith rke2)")
+	f.StringVar(&w.Backend, "backend", "", "how packets travel between nodes (default vxlan, or canal with rke2)")
 	f.IntVar(&w.Nodes, "nodes", 0, "how many nodes (default 1)")
 	f.IntVar(&w.Servers, "servers", 0, "how many of them run the control plane (default 1)")
 	f.BoolVar(&dual, "dual-stack", false, "pods and services have IPv4 and IPv6 addresses")

@@ -50,7 +50,7 @@ func TestNewFilesAreExplained(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(dir, "home-secrets.yaml")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("secrets: %v %v", info, err)
 	}
-	weft(t, "new", "home", "--nodes", "1", "--out", dir).want(t, exitInput, "home.yaml is there already; use --name, --out, or --force")
+	weft(t, "new", "home", "--nodes", "1", "--out", dir).want(t, exitInput, "home.yaml is there already; use another name, --out, or --force")
 	weft(t, "new", "home", "--nodes", "1", "--out", dir, "--force").want(t, exitOK)
 }
 

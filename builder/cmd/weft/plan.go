@@ -40,6 +40,14 @@ func (t *target) flags(cmd *cobra.Command) {
 // plan reads the board and the profile and resolves them. All that is wrong
 // with both comes back at once; warnings are printed.
 func (a *app) plan(t target) (plan.Plan, error) {
+	for name, kind := range map[string]string{t.board: "board", t.profile: "profile"} {
+		if asPath(name) != name {
+			continue // a shipped one
+		}
+		if err := ofKind(name, kind); err != nil {
+			return plan.Plan{}, err
+		}
+	}
 	board, boardFile, problems, err := boards.Find(t.board)
 	if err != nil {
 		return plan.Plan{}, unfound(err)
@@ -112,6 +120,11 @@ Nothing is fetched and nothing is written.`,
 					}
 				}
 				return a.planNode(args[0], f.node, asJSON)
+			}
+			for _, flag := range []string{"node", "role"} {
+				if cmd.Flags().Changed(flag) && !f.wanted {
+					return usage("--%s: of which cluster? Name its file; or add --files, for the files of a node\nsee: weft plan --help", flag)
+				}
 			}
 			p, err := a.plan(t)
 			if err != nil {

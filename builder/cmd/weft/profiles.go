@@ -57,6 +57,15 @@ func writeOffer(a *app, o profiles.Offer) error {
 	return nil
 }
 
+// profileNames are those of the shipped profiles.
+func profileNames() []string {
+	var names []string
+	for _, o := range profiles.Shipped() {
+		names = append(names, o.Name)
+	}
+	return names
+}
+
 // completeProfiles completes a flag with the shipped profiles and what they
 // are for.
 func completeProfiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 
+	"weft/document"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // An app is one run of the command line: where it reads and writes, and the
@@ -35,10 +39,10 @@ writing to a card needs root.
 
 Exit codes: 2 bad input, 3 something is not installed, 4 disk or file,
 5 network or mirror, 6 a booted node, 70 a fault of weft's own.`,
-		Example: `  weft build --out out                      build the default image
-  weft run out/x86-64-cloud-vxlan.img       boot it in QEMU
-  weft run out/*.img --nodes 3              boot a cluster of three
-  weft flash out/my.img sdb                 write it to a card`,
+		Example: `  weft build --out out                           build the default image
+  weft run out/x86-64-cloud-vxlan.img            boot it in QEMU
+  weft run --nodes 3 out/x86-64-cloud-vxlan.img  boot three of it
+  weft flash out/my.img sdb                      write it to a card`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
@@ -55,9 +59,7 @@ Exit codes: 2 bad input, 3 something is not installed, 4 disk or file,
 	root.SetErr(a.err)
 	root.SetIn(a.in)
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "tell more about what is done")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w\nsee: %s --help", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.buildCommand(), a.lockCommand(), a.checkCommand(), a.planCommand(), a.contractCommand(), a.profilesCommand(), a.importCommand(), a.newCommand(), a.clusterCommand(), a.nodeFileCommand(), a.inspectCommand(), a.runCommand(), a.flashCommand(), a.completionCommand(), a.versionCommand())
 	return root
 }
@@ -69,6 +71,29 @@ func (a *app) log() *slog.Logger {
 		level = slog.LevelDebug
 	}
 	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}
+
+// flagError says what is wrong with a flag in words for people.
+func flagError(cmd *cobra.Command, err error) error {
+	var (
+		unknown *pflag.NotExistError
+		wrong   *pflag.InvalidValueError
+	)
+	text := err.Error()
+	switch {
+	case errors.As(err, &unknown):
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := document.Closest(unknown.GetSpecifiedName(), names); near != "" {
+			text += "; did you mean --" + near + "?"
+		}
+	case errors.As(err, &wrong):
+		how := map[string]string{"int": "write a whole number", "bool": "write true or false", "duration": "write a time such as 90s or 10m"}
+		if fix := how[wrong.GetFlag().Value.Type()]; fix != "" {
+			text = fmt.Sprintf("--%s %s: %s", wrong.GetFlag().Name, wrong.GetValue(), fix)
+		}
+	}
+	return usage("%s\nsee: %s --help", text, cmd.CommandPath())
 }
 
 // noArgs refuses arguments, with the verb's help at hand; an unknown verb is

@@ -130,6 +130,9 @@ func (a *app) identityFile() string {
 
 // newFleet reads a cluster file whose secrets may still be to be made.
 func (a *app) newFleet(file string) (*fleet.Fleet, error) {
+	if err := ofKind(file, "cluster"); err != nil {
+		return nil, err
+	}
 	f, err := fleet.Finder{Version: version, Board: defaultBoard, NewSecrets: true, Identity: a.identityFile()}.Read(file)
 	if err != nil {
 		return nil, unfound(err)
