@@ -102,6 +102,7 @@ the secrets file beside the cluster file; see weft cluster keys.`,
 	cmd.Flags().BoolVar(&compress, "zstd", false, "also write the image compressed, as .img.zst")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	cmd.Flags().StringVar(&only, "node", "", "build the image of one node of the cluster")
+	completeNodes(cmd, "node", cobra.ShellCompDirectiveNoFileComp)
 	cmd.Flags().BoolVar(&onlyPackages, "download-only", false, "fetch the packages and build nothing")
 	a.identityFlag(cmd)
 	return cmd

@@ -164,10 +164,18 @@ func TestCompletionsAreScriptsForTheirShells(t *testing.T) {
 }
 
 func TestNamesAreCompleted(t *testing.T) {
+	file := write(t, t.TempDir(), "home.yaml", homeCluster)
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
+		{[]string{"build", file, "--node", ""}, "pi-1\npi-2\n:4"},
+		{[]string{"plan", file, "--node", ""}, "pi-1\npi-2\n:4"},
+		{[]string{"flash", file, "--node", ""}, "pi-1\npi-2\n:4"},
+		{[]string{"node-file", file, "--node", ""}, "pi-1\npi-2\n:4"},
+		{[]string{"cluster", "keys", file, "--rotate", ""}, "pi-1\npi-2\n:4"},
+		{[]string{"build", "--node", ""}, ":4"},
+		{[]string{"plan", "--files", "--node", ""}, ":0"},
 		{[]string{"build", "--board", ""}, "x86-64-cloud"},
 		{[]string{"plan", "--profile", ""}, "dual-stack"},
 		{[]string{"run", "--until", ""}, "pods"},

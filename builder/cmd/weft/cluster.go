@@ -71,6 +71,7 @@ need new node files, since each starts with the token it has.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&rotate.Nodes, "rotate", nil, "give this node a new WireGuard key")
+	completeNodes(cmd, "rotate", cobra.ShellCompDirectiveNoFileComp)
 	cmd.Flags().BoolVar(&rotate.PSK, "rotate-psk", false, "make a new pre-shared key")
 	cmd.Flags().BoolVar(&rotate.Token, "rotate-token", false, "make a new token for nodes to join Kubernetes with")
 	a.identityFlag(cmd)

@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 
+	"weft/document"
+	"weft/profiles/cluster"
+
 	"github.com/spf13/cobra"
 )
 
@@ -40,4 +43,26 @@ The shells are ` + strings.Join(shells, ", ") + `.`,
 			return root.GenZshCompletion(a.out)
 		},
 	}
+}
+
+// completeNodes completes a flag of cmd with the nodes of the cluster file that
+// stands before it; and with files, where one of those can be meant.
+func completeNodes(cmd *cobra.Command, flag string, otherwise cobra.ShellCompDirective) {
+	// The flag was just defined, the only reason this can fail.
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 || !isClusterFile(args[0]) {
+			return nil, otherwise
+		}
+		data, err := document.ReadFile(args[0])
+		if err != nil {
+			return nil, otherwise
+		}
+		// A file with mistakes may have names nevertheless.
+		c, _, _ := cluster.Read(args[0], data)
+		var names []string
+		for _, n := range c.Nodes {
+			names = append(names, n.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
 }

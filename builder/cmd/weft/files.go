@@ -22,6 +22,7 @@ func (f *planFiles) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.wanted, "files", false, "print the files that K3s or RKE2 reads on a node")
 	cmd.Flags().StringVar(&f.role, "role", "", "role of the node, with --files: server or agent (default: that of the node file, or server)")
 	cmd.Flags().StringVar(&f.node, "node", "", "node file of the node, with --files; or the name of a node of the cluster")
+	completeNodes(cmd, "node", cobra.ShellCompDirectiveDefault)
 	// The flag was just defined, the only reason this can fail.
 	_ = cmd.RegisterFlagCompletionFunc("role", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{profiles.RoleServer, profiles.RoleAgent}, cobra.ShellCompDirectiveNoFileComp

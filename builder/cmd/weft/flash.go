@@ -86,6 +86,7 @@ same command and --resume. With --keep-data the data partition of a node stays.`
 	f.supply.flags(cmd, "file that pins the packages (default OUT/weft.lock)")
 	cmd.Flags().StringVar(&f.batch, "batch", "", "write card after card, one for each node of this cluster file")
 	cmd.Flags().StringVar(&f.node, "node", "", "build and write the image of this node of the cluster")
+	completeNodes(cmd, "node", cobra.ShellCompDirectiveNoFileComp)
 	cmd.Flags().StringVar(&f.out, "out", "out", "folder that images are built in")
 	cmd.Flags().StringVar(&f.bmap, "bmap", "", `block map of the image (default: the one beside it), or "none"`)
 	cmd.Flags().StringVar(&f.manifest, "manifest", "", "file that says which card is which node, with --batch (default CLUSTER.cards.json)")

@@ -79,6 +79,7 @@ in the folder weft of the boot partition, as node.yaml.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "node", "", "name of the node")
+	completeNodes(cmd, "node", cobra.ShellCompDirectiveNoFileComp)
 	cmd.Flags().StringVar(&out, "out", "", "file to write, or - for the standard output (default CLUSTER-NODE.node.yaml)")
 	cmd.Flags().StringVar(&to, "to", "", "folder a weft boot partition is mounted at")
 	a.identityFlag(cmd)

@@ -38,7 +38,7 @@ writes a disk image that boots by UEFI and by BIOS, or on a Raspberry Pi. Only
 writing to a card needs root.
 
 Exit codes: 2 bad input, 3 something is not installed, 4 disk or file,
-5 network or mirror, 6 a booted node, 70 a fault of weft's own.`,
+5 network or mirror, 6 a booted node, 70 a fault of weft's own, 130 interrupted.`,
 		Example: `  weft build --out out                           build the default image
   weft run out/x86-64-cloud-vxlan.img            boot it in QEMU
   weft run --nodes 3 out/x86-64-cloud-vxlan.img  boot three of it
