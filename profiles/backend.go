@@ -69,7 +69,8 @@ type Backend struct {
 	// PersistentKeepaliveInterval.
 	Keepalive int `yaml:"keepalive,omitempty"`
 	// RotateEvery is how old the node's key gets before netd replaces it,
-	// such as 720h; never when zero. It needs a store that nodes publish in.
+	// such as 720h; never when zero. Nodes take turns in the last tenth of it.
+	// It needs a store that nodes publish in.
 	RotateEvery time.Duration `yaml:"rotateEvery,omitempty"`
 
 	// PSKFile is a file with the pre-shared key all nodes have: base64 of 32

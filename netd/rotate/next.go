@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -137,13 +138,22 @@ func (d *decision) begin() {
 		d.Made = d.in.Now
 	}
 	age := d.in.Now.Sub(d.Made)
-	due := d.Asked || d.in.Every > 0 && age >= d.in.Every
+	due := d.Asked || d.in.Every > 0 && age >= d.life()
 	if !due || d.in.Fixed || d.Step != StepNone || !d.Lane.IsZero() {
 		return
 	}
 	d.Next, d.Lane, d.Asked, d.Stayed = d.newKey(), d.newKey(), false, nil
 	d.enter(StepLane)
 	d.note("a new key begins: the old one is %s old", age.Round(time.Second))
+}
+
+// life is the age at which the key is replaced: the last tenth of the time asked
+// for, at a point that the key itself gives. Nodes of one age would else all
+// begin at once, and each lease would name every other node's lane.
+func (d *decision) life() time.Duration {
+	key := d.Main.Public()
+	early := float64(binary.BigEndian.Uint32(key[:])) / (1 << 32) // 0 <= early < 1
+	return d.in.Every - time.Duration(early*float64(d.in.Every/10))
 }
 
 // makeLane makes a lane for a peer that needs one.
@@ -295,7 +305,7 @@ func (d *decision) wake() {
 	case !d.Lane.IsZero():
 		d.out.Wake = d.in.Now.Add(Poll)
 	case d.in.Every > 0:
-		d.out.Wake = d.Made.Add(d.in.Every)
+		d.out.Wake = d.Made.Add(d.life())
 	}
 }
 

@@ -153,7 +153,8 @@ func (p Peer) sendsTo(key wanted.Key) bool { return key != noKey && slices.Conta
 // An Input is what a decision is made from.
 type Input struct {
 	Now time.Time
-	// Every is the age at which a key is replaced; 0 is never.
+	// Every is the age at which a key is replaced at the latest, and at nine
+	// tenths of it at the earliest; 0 is never.
 	Every time.Duration
 	// Fixed says that peers have a list of keys, and cannot be told of another.
 	Fixed bool
