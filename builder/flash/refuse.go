@@ -17,6 +17,7 @@ var (
 	ErrChanged    = errors.New("it is not the device it was")
 	ErrNoMedium   = errors.New("there is no card in it")
 	ErrSectors    = errors.New("its sectors are not 512 bytes")
+	ErrNotBegun   = errors.New("nothing was begun that could be resumed")
 	ErrUnknown    = errors.New("there is no such device")
 	ErrNotMeant   = errors.New("it is not the device that was named")
 	ErrPulled     = errors.New("it was pulled out")

@@ -32,6 +32,19 @@ type Source struct {
 	packed string // the suffix of a compressed file
 }
 
+// An ImageError says that a file cannot be written to a device as an image:
+// it is none, is cut off, or could not be read.
+type ImageError struct {
+	Path string
+	Err  error
+}
+
+// Error names the file.
+func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", e.Path, e.Err) }
+
+// Unwrap returns the cause.
+func (e *ImageError) Unwrap() error { return e.Err }
+
 // OpenSource looks at an image: a raw one, or one that ends in .zst, .gz or
 // .xz. The block map is the file bmap; "" takes the one beside the image if
 // there is one, and "none" takes none. A compressed image without a block map
@@ -49,7 +62,7 @@ func OpenSource(ctx context.Context, path, bmap string, read func(int64)) (*Sour
 		return nil, fmt.Errorf("image: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("image %s: it is no plain file", path)
+		return nil, &ImageError{path, errors.New("it is no plain file")}
 	}
 	data, err := s.findBmap(bmap)
 	switch {
@@ -68,7 +81,7 @@ func OpenSource(ctx context.Context, path, bmap string, read func(int64)) (*Sour
 		err = s.Map.check()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", path, err)
+		return nil, &ImageError{path, err}
 	}
 	return s, nil
 }

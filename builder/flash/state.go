@@ -42,7 +42,7 @@ func NewState(dir string, d Device, s *Source, head []byte, steps []Chunk, resum
 	}
 	f, err := os.Open(st.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("device %s: nothing was begun that could be resumed\nfix: leave out --resume", d.Name)
+		return nil, &Refusal{Device: d.Name, Reason: ErrNotBegun, Fix: "leave out --resume"}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("resume: %w", err)

@@ -345,7 +345,10 @@ func (f *flasher) ask(d flash.Device, node string) (bool, error) {
 		return false, err
 	}
 	if strings.TrimSpace(line) != d.Name {
-		return false, usage("%s was not typed; nothing was written\nin a script: --yes-erase %s", d.Name, d.Proof())
+		if err != nil { // nobody has ended the line of the question
+			fmt.Fprintln(f.err)
+		}
+		return false, usage("%s was not typed; nothing was written\nfix: in a script: --yes-erase %s", d.Name, d.Proof())
 	}
 	return true, nil
 }
@@ -406,6 +409,10 @@ func nodeOn(r io.ReaderAt, size int64) string {
 func flashFault(err error) error {
 	var refused *flash.Refusal
 	var problems document.Problems
+	var image *flash.ImageError
+	if errors.As(err, &image) && systemCode(err) == exitInternal {
+		return usage("%w\nfix: name a whole image; one that was downloaded may be cut off", err)
+	}
 	if !errors.As(err, &refused) || errors.As(err, &problems) {
 		return err
 	}
