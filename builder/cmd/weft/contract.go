@@ -171,7 +171,19 @@ func writeContract(w io.Writer, rows []contract.Row) error {
 		}
 	}
 	if n := contract.Unmet(rows); n > 0 {
-		_, err := fmt.Fprintf(w, "\n%d of %d needs are not met\n", n, len(rows))
+		// The table is longer than a screen, so what is wrong is named here again.
+		var names []string
+		for _, r := range rows {
+			if !r.Met && !r.Optional {
+				names = append(names, r.Need)
+			}
+		}
+		verb := "are"
+		if n == 1 {
+			verb = "is"
+		}
+		text := fmt.Sprintf("%d of %d needs %s not met: %s", n, len(rows), verb, strings.Join(names, ", "))
+		_, err := fmt.Fprintf(w, "\n%s\n", strings.Join(wrap(text, lineWidth), "\n"))
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\nall %d needs are met\n", len(rows))

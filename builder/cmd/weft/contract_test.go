@@ -103,3 +103,16 @@ func TestWrapNeverLeavesTheWidth(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNotMetIsNamedBelowTheTable(t *testing.T) {
+	rows := []contract.Row{{Need: "vxlan", Met: true}, {Need: "k3s"}, {Need: "audio", Optional: true}, {Need: "wireguard", Met: true}}
+	for want, rows := range map[string][]contract.Row{
+		"\n1 of 4 needs is not met: k3s\n":                rows,
+		"\n2 of 5 needs are not met: k3s, br_netfilter\n": append(rows, contract.Row{Need: "br_netfilter"}),
+	} {
+		var out strings.Builder
+		if err := writeContract(&out, rows); err != nil || !strings.HasSuffix(out.String(), want) {
+			t.Errorf("%v: want %q at the end of\n%s", err, want, out.String())
+		}
+	}
+}
