@@ -80,10 +80,35 @@ func OpenSource(ctx context.Context, path, bmap string, read func(int64)) (*Sour
 	if err == nil {
 		err = s.Map.check()
 	}
+	if err == nil {
+		err = s.bootable()
+	}
 	if err != nil {
 		return nil, &ImageError{path, err}
 	}
 	return s, nil
+}
+
+// errNoDisk is the error of a file that is no image of a disk.
+var errNoDisk = errors.New("it is no image of a disk: its first sector has no boot signature")
+
+// bootable looks at the signature that the first sector of every disk image has
+// (55 AA at byte 510): of an MBR, and of the one that protects a GPT (UEFI
+// specification 2.10, section 5.2.3).
+func (s *Source) bootable() error {
+	st, err := s.Stream()
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	var sector [512]byte
+	if _, err := io.ReadFull(st.in, sector[:]); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("first sector: %w", err)
+	}
+	if sector[510] != 0x55 || sector[511] != 0xaa {
+		return errNoDisk
+	}
+	return nil
 }
 
 // findBmap reads the block map that belongs to the image.

@@ -28,6 +28,7 @@ func TestFlashRefusesBeforeItBuilds(t *testing.T) {
 func TestFaultsOfFlashingHaveTheirExitCodes(t *testing.T) {
 	_, folder := flash.OpenSource(t.Context(), t.TempDir(), "", func(int64) {})
 	_, cut := flash.OpenSource(t.Context(), write(t, t.TempDir(), "x.img.gz", "\x1f\x8b\x08\x00"), "", func(int64) {})
+	_, other := flash.OpenSource(t.Context(), write(t, t.TempDir(), "weft.lock", strings.Repeat("kernel\n", 1000)), "", func(int64) {})
 	for _, c := range []struct {
 		name string
 		err  error
@@ -35,6 +36,7 @@ func TestFaultsOfFlashingHaveTheirExitCodes(t *testing.T) {
 		text string
 	}{
 		{"a folder", folder, exitInput, "it is no plain file\nfix: name a whole image"},
+		{"another file", other, exitInput, "weft.lock: it is no image of a disk: its first sector has no boot signature\nfix: name a whole image"},
 		{"a file cut off", cut, exitInput, "unexpected EOF\nfix: name a whole image"},
 		{"a disk that fails", &flash.ImageError{Path: "x", Err: &fs.PathError{Op: "read", Path: "x", Err: syscall.EIO}}, exitIO, "image x"},
 		{"nothing to resume", &flash.Refusal{Device: "sdb", Reason: flash.ErrNotBegun, Fix: "leave out --resume"}, exitInput, "fix: leave out --resume"},
