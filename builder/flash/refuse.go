@@ -34,6 +34,7 @@ type Refusal struct {
 	Detail, Fix string
 }
 
+// Error names the device, the reason and the way out.
 func (r *Refusal) Error() string {
 	text := fmt.Sprintf("device %s: %v", r.Device, r.Reason)
 	if r.Detail != "" {

@@ -15,6 +15,7 @@ type ReleaseError struct {
 	ModulesDir string
 }
 
+// Error names both releases and what to do.
 func (e *ReleaseError) Error() string {
 	return fmt.Sprintf("kernel %s is release %s, but the modules are in %s: no module would load; take both from one build",
 		e.Image, e.ImageRelease, e.ModulesDir)
@@ -36,6 +37,7 @@ type MissingError struct {
 	Near string
 }
 
+// Error names the module, what needs it, and what is most like it.
 func (e *MissingError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kernel %s has no module %s", e.Release, e.Name)

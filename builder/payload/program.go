@@ -26,6 +26,7 @@ type ProgramError struct {
 	Reason, Fix string
 }
 
+// Error is the reason and what to do.
 func (e *ProgramError) Error() string { return e.Reason + "; fix: " + e.Fix }
 
 // CheckProgram looks at a program before it goes into an image: it must be for

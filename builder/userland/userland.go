@@ -68,6 +68,7 @@ type Missing struct {
 	Reason string
 }
 
+// Error names what is missing, for what, and what to do.
 func (m *Missing) Error() string {
 	return fmt.Sprintf("%s: %s %s; fix: add the package that has it to builder/userland, or make the lock anew: weft lock --update", m.By, m.What, m.Reason)
 }

@@ -93,6 +93,7 @@ func (c *Claim) Close() error {
 // TakenError says who has what only one can have.
 type TakenError struct{ Owner Owner }
 
+// Error names the owner and what to do.
 func (e *TakenError) Error() string {
 	return fmt.Sprintf("%s already carries the network here; fix: ask it with netd status, or end it first", e.Owner)
 }
@@ -107,6 +108,7 @@ type Owner struct {
 	Name string
 }
 
+// String is the name and number of the process, as far as they are known.
 func (o Owner) String() string {
 	switch {
 	case o.PID == 0:

@@ -166,6 +166,7 @@ const (
 	Forward
 )
 
+// String is the direction as ip xfrm policy has it.
 func (d Direction) String() string {
 	return [...]string{"in", "out", "fwd"}[min(d, Forward)]
 }

@@ -41,9 +41,9 @@ type Event struct {
 
 // Events subscribes to what changes in devices, addresses, routes, rules,
 // neighbours and FDB entries and delivers it in the order it happened, in the
-// groups in which it arrived. Routes, rules and neighbours that this Conn changes itself are
-// not among it. The subscription has begun when Events returns; it ends with
-// ctx or with the loop. A group is valid until the next.
+// groups in which it arrived. Routes, rules and neighbours that this Conn
+// changes itself are not among it. The subscription has begun when Events
+// returns; it ends with ctx or with the loop. A group is valid until the next.
 func (c *Conn) Events(ctx context.Context) (iter.Seq2[[]Event, error], error) {
 	listener, err := c.rt.Listen(unix.NETLINK_ROUTE, []int{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,

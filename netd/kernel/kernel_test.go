@@ -325,8 +325,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{2, 24, 0, 0, 254, 87, 0, 1, 4, 0, 0, 0, 8, 0, 1, 0, 10, 244, 2, 0})
 	f.Add([]byte{7, 0, 0, 0, 4, 0, 0, 0, 128, 0, 2, 0, 8, 0, 1, 0, 10, 0, 0, 2})
 	f.Add([]byte{10, 128, 0, 0, 4, 0, 0, 0, 3, 0, 1, 0})
+	f.Add([]byte{10, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 8, 0, 15, 0, 64, 81, 0, 0, 5, 0, 21, 0, 208, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		decodeLink(b)
+		decodeRule(b)
 		decodeAddress(b)
 		decodeNeigh(b)
 		if r, ok := decodeRoute(b); ok && !r.route.Dst.IsValid() {

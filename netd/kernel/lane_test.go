@@ -15,9 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/netd/diff"
+	"weft/netd/lease"
 	"weft/netd/nstest"
 	"weft/netd/underlay"
 	"weft/netd/wanted"
+	"weft/profiles"
 )
 
 // A twoWays is a node that reaches another one by two devices: main has the
@@ -119,28 +121,49 @@ func graceful(t *testing.T) {
 	}
 }
 
-// states are those that a node goes through while packets take the lane: there
-// is none; past it; through it; past it again; there is none.
-func (w twoWays) states() []wanted.State {
-	none := wanted.State{Routes: []wanted.Route{w.base}}
-	throw, lane := w.lane, w.lane
-	throw.Link, throw.Throw = "", true
-	throw.Table, throw.Metric = wanted.LaneTable, 1
-	lane.Table, lane.Metric = wanted.LaneTable, 2
-	with := wanted.State{Routes: []wanted.Route{w.base, lane}, Rules: []wanted.Rule{
-		{IPv6: w.lane.Dst.Addr().Is6(), Priority: wanted.LaneRule, Table: wanted.LaneTable}}}
-	past := with
-	past.Routes = []wanted.Route{w.base, throw, lane}
-	all := []wanted.State{none, past, with, past, none}
-	for i := range all {
-		all[i].Sort()
+// states are those that a node goes through while packets take the lane, of
+// real plans: there is none; past it; through it; past it again; there is none.
+// The devices have the names of these two.
+func (w twoWays) states(t *testing.T) (all []wanted.State) {
+	t.Helper()
+	peer, lane := wanted.Key{2}, wanted.Key{20}
+	network := profiles.Network{Pods: []netip.Prefix{w.base.Dst}, Backend: profiles.Backend{Type: profiles.BackendWireGuard}}
+	node := wanted.Node{Name: "self", PublicKey: wanted.Key{1}}
+	device := underlay.Device{Index: 1, Name: "eth0", MTU: 1500, Address: netip.MustParseAddr("10.0.0.1")}
+	l := lease.Lease{Node: "peer", Backend: lease.WireGuard, Lane: lease.Lane{PublicKey: lane.String(), Port: 51822, PortV6: 51823}}
+	half := lease.Half{Subnet: w.lane.Dst, Address: netip.MustParseAddr("10.0.0.2"), PublicKey: peer.String()}
+	if w.base.Dst.Addr().Is4() {
+		node.IPv4, node.Underlay.IPv4, l.IPv4 = netip.MustParsePrefix("10.244.1.0/24"), device, half
+	} else {
+		device.Address, half.Address = netip.MustParseAddr("fd00:10::1"), netip.MustParseAddr("fd00:10::2")
+		node.IPv6, node.Underlay.IPv6, l.IPv6 = netip.MustParsePrefix("fd42:0:0:1::/64"), device, half
+	}
+	none, past, through := wanted.Way{Main: true}, wanted.Way{Main: true, Lane: true}, wanted.Way{Main: true, Lane: true, Via: true}
+	for _, way := range []wanted.Way{none, past, through, past, none} {
+		node.Lane = wanted.Lane{}
+		if way.Lane {
+			node.Lane = wanted.Lane{PublicKey: wanted.Key{10}, Port: 51822, PortV6: 51823, Ways: map[wanted.Key]wanted.Way{peer: way}}
+		}
+		plan, err := wanted.For(node, network, []lease.Lease{l})
+		if err != nil || len(plan.Refusals) > 0 {
+			t.Fatal(err, plan.Refusals)
+		}
+		state := wanted.State{Routes: plan.State.Routes, Rules: plan.State.Rules}
+		for i := range state.Routes {
+			if r := &state.Routes[i]; wanted.IsLane(r.Link) {
+				r.Link = "lane"
+			} else if r.Link != "" {
+				r.Link = "main"
+			}
+		}
+		all = append(all, state)
 	}
 	return all
 }
 
 // What a program is sending when the way to its peer changes arrives, between
-// any two states: there the routes are as [wanted] lays them out for lanes. Of a
-// plain route that goes meanwhile it is lost, or the test would prove nothing.
+// any two states. Of a plain route that goes meanwhile it is lost, or the test
+// would prove nothing.
 func TestNothingIsLostOnTheWayToTheLaneAndBack(t *testing.T) {
 	for _, ipv6 := range []bool{false, true} {
 		t.Run(fmt.Sprint("ipv6 ", ipv6), func(t *testing.T) {
@@ -162,7 +185,10 @@ func TestNothingIsLostOnTheWayToTheLaneAndBack(t *testing.T) {
 					t.Error("nothing is lost with plain routes: the table of lanes is not needed any longer, or the test does not see it")
 				}
 				t.Logf("of %d packets, %d are lost with a plain route", rounds, lost)
-				states := w.states()
+				states := w.states(t)
+				if failures := conn.Apply(diff.Diff(wanted.State{Routes: []wanted.Route{w.base}}, states[0])); len(failures) > 0 {
+					t.Fatal(failures[0])
+				}
 				for round := range rounds {
 					for i, next := range states[1:] {
 						text := fmt.Sprintf("round %d, to state %d", round, i+1)

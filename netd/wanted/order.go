@@ -18,17 +18,6 @@ func (s *State) Sort() {
 	s.Peers = mergedPeers(s.Peers)
 }
 
-// Append adds the objects of more behind those there are.
-func (s *State) Append(more State) {
-	s.Links = append(s.Links, more.Links...)
-	s.Addresses = append(s.Addresses, more.Addresses...)
-	s.Routes = append(s.Routes, more.Routes...)
-	s.Rules = append(s.Rules, more.Rules...)
-	s.FDB = append(s.FDB, more.FDB...)
-	s.Neighs = append(s.Neighs, more.Neighs...)
-	s.Peers = append(s.Peers, more.Peers...)
-}
-
 // mergedPeers are peers in order. Peers of one device and key, which both
 // families of one node have in a device they share, become one.
 func mergedPeers(peers []WGPeer) []WGPeer {

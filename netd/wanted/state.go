@@ -69,6 +69,17 @@ type State struct {
 	Peers     []WGPeer    `json:"wireguardPeers,omitempty"`
 }
 
+// Append adds the objects of more behind those there are.
+func (s *State) Append(more State) {
+	s.Links = append(s.Links, more.Links...)
+	s.Addresses = append(s.Addresses, more.Addresses...)
+	s.Routes = append(s.Routes, more.Routes...)
+	s.Rules = append(s.Rules, more.Rules...)
+	s.FDB = append(s.FDB, more.FDB...)
+	s.Neighs = append(s.Neighs, more.Neighs...)
+	s.Peers = append(s.Peers, more.Peers...)
+}
+
 // Link is a network device.
 type Link struct {
 	// Name is the device's name and Kind its type.
@@ -196,7 +207,8 @@ type Route struct {
 	// OnLink says that Via is reachable although no address of Link says so.
 	OnLink bool `json:"onLink"`
 	// Metric is the route's priority: 0 for IPv4, 1024 for IPv6, the kernel's
-	// defaults; the last there is for one that is Unreachable.
+	// defaults; the last there is for one that is Unreachable, and others in
+	// the table of lanes.
 	Metric uint32 `json:"metric"`
 	// Protocol is who made the route.
 	Protocol uint8 `json:"protocol"`
